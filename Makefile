@@ -1,0 +1,35 @@
+# make install   moue for use, in .venv
+# make test      moue for work on it, in .venv, with every check that CI runs
+# make demo      out.mp4: the astronaut that scikit-image ships, smiling
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: install test demo clean
+
+install: $(BIN)/pip
+	$(BIN)/pip install .
+
+test: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+demo: install
+	$(BIN)/pip install scikit-image
+	$(BIN)/moue animate $(VENV)/lib/python3*/site-packages/skimage/data/astronaut.png \
+		--expression happy -o out.mp4
+
+clean:
+	rm -rf build $(VENV)
+
+# Rebuilt when the extension or a dependency changes; Python sources are used in place.
+$(VENV)/.dev: pyproject.toml CMakeLists.txt $(wildcard cpp_ext/*) | $(BIN)/pip
+	$(BIN)/pip install --editable ".[dev]" --config-settings=cmake.define.MOUE_WERROR=ON
+	touch $@
+
+$(BIN)/pip:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --upgrade pip

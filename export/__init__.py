@@ -1,0 +1,1 @@
+"""From a trained generator to a bundle: folded, simplified, strongly-typed graphs."""

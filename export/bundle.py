@@ -1,0 +1,146 @@
+"""Writes a trained checkpoint as a bundle, and measures that nothing was lost on the way.
+
+    python -m export.bundle --checkpoint runs/edge/checkpoint.pt -o sdk/moue/models/edge
+
+prints, for each step from the trained network to the shipped files, the largest difference of a
+frame in 8-bit levels.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+
+from export.graphs import (
+    decoder_inputs,
+    encoder_outputs,
+    export_decoder,
+    export_encoder,
+    fuse_normalisation,
+)
+from moue.actions import EXPRESSIONS, action_vector
+from moue.bundle import MANIFEST, Bundle, GraphFile, Level, Manifest, load_bundle
+from moue.crop import find_faces
+from moue.kernels import preprocess
+from moue.parity import frames_of_square
+from moue.photo import read_photo
+from training.generator import INPUT_SIZE, EdgeGenerator
+
+DATA = (
+    "Face Research Lab London Set, DeBruine & Jones 2017, doi 10.6084/m9.figshare.5047666.v5, CC-BY 4.0",
+    "Young Adult White Faces, DeBruine & Jones 2017, doi 10.6084/m9.figshare.4220517.v1, CC-BY 4.0",
+    "assets-person-portrait (faker-js), computer-generated portraits, CC0",
+    "official portraits, US Government works, public domain",
+    "ICT-FaceKit light head model, MIT",
+    "MediaPipe canonical face model and landmarks, Apache-2.0",
+)
+
+
+def load_generator(checkpoint: Path) -> tuple[EdgeGenerator, dict[str, Any]]:
+    """The trained generator with its averaged weights, ready to evaluate, and the checkpoint."""
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    if state["config"]["preset"] != EdgeGenerator.preset:
+        raise SystemExit(
+            f"export.bundle: error: {checkpoint} holds a {state['config']['preset']!r} generator; "
+            "bundles are made of 'edge'"
+        )
+    generator = EdgeGenerator(len(state["actions"]))
+    generator.load_state_dict(state["average"])
+    return generator.eval(), state
+
+
+def write_bundle(
+    generator: EdgeGenerator, state: dict[str, Any], folder: Path, version: str
+) -> None:
+    """Writes manifest and graphs beside the target, then puts them in its place; a card stays."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    fused = fuse_normalisation(generator)
+    assert isinstance(fused, EdgeGenerator)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as made:
+        target = Path(made) / folder.name
+        target.mkdir()
+        onnx.save(export_encoder(fused), target / "encoder.onnx")
+        onnx.save(export_decoder(fused), target / "decoder.onnx")
+        manifest = Manifest(
+            name=folder.name,
+            preset=generator.preset,
+            version=version,
+            actions=tuple(state["actions"]),
+            expressions=EXPRESSIONS,
+            input_size=2 * generator.levels[-1].size,
+            levels=tuple(Level(x.size, x.skip, x.residual) for x in generator.levels),
+            graphs={name: GraphFile.of(target / f"{name}.onnx") for name in ("encoder", "decoder")},
+            training={"data": list(DATA), "steps": state["step"], "config": state["config"]},
+            licence="Apache-2.0",
+        )
+        (target / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
+        if (card := folder / "MODEL_CARD.md").exists():
+            shutil.copy(card, target)
+        load_bundle(target)
+        shutil.rmtree(folder, ignore_errors=True)
+        target.rename(folder)
+
+
+def parity(generator: EdgeGenerator, bundle: Bundle, photo: NDArray[np.uint8]) -> dict[str, float]:
+    """Largest difference of a frame, in 8-bit levels, at each step from PyTorch to the bundle.
+
+    Args:
+        generator: the trained network.
+        bundle: what was made of it.
+        photo: uint8 RGB [S, S, 3], a face square.
+    """
+    actions = np.stack([action_vector(e, bundle.actions) for e in EXPRESSIONS.values()])
+    inputs = (
+        torch.from_numpy(photo.transpose(2, 0, 1)[None].astype(np.float32) / 255),
+        torch.from_numpy(actions)[None],
+    )
+    with torch.no_grad():
+        trained = 255 * generator(*inputs).numpy()
+        fused = 255 * fuse_normalisation(generator)(*inputs).numpy()
+    shipped = frames_of_square(bundle, photo, actions).transpose(0, 3, 1, 2)
+    return {
+        "PyTorch, normalisation folded in": float(np.abs(trained - fused).max()),
+        "bundle (8-bit frames)": float(np.abs(np.rint(trained) - shipped).max()),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--checkpoint", type=Path, required=True)
+    parser.add_argument("-o", "--output", type=Path, required=True, help="bundle folder")
+    parser.add_argument("--version", default="0.1.0", help="of the bundle (default 0.1.0)")
+    parser.add_argument("--photo", type=Path, help="face to measure on (default: scikit-image's)")
+    arguments = parser.parse_args()
+    generator, state = load_generator(arguments.checkpoint)
+    write_bundle(generator, state, arguments.output, arguments.version)
+    bundle = load_bundle(arguments.output)
+    size = sum(graph.bytes for graph in bundle.manifest.graphs.values())
+    print(f"{arguments.output}: {size / 1e6:.1f} MB, {len(bundle.actions)} actions")
+    print(
+        f"encoder {', '.join(encoder_outputs(generator))}; decoder {', '.join(decoder_inputs(generator))}"
+    )
+    for step, error in parity(generator, bundle, _face_square(arguments.photo)).items():
+        print(f"{step}: at most {error:.3f} levels from PyTorch")
+
+
+def _face_square(path: Path | None) -> NDArray[np.uint8]:
+    """A photo's face square at the network's size; without a path, scikit-image's astronaut."""
+    from skimage.data import astronaut
+
+    photo = np.asarray(astronaut()) if path is None else read_photo(path)
+    square = preprocess(photo, find_faces(photo)[0].square.to_photo(), INPUT_SIZE)
+    return np.rint(255 * square.transpose(1, 2, 0)).astype(np.uint8)
+
+
+if __name__ == "__main__":
+    main()

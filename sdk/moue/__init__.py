@@ -1,0 +1,48 @@
+"""One portrait in, any number of expression frames out.
+
+>>> import moue
+>>> with moue.Animator() as animator:
+...     portrait = animator.prepare("photo.jpg")
+...     for frame in animator.frames(portrait, moue.expression("happy").rise(seconds=2, fps=30)):
+...         ...
+"""
+
+from importlib.metadata import PackageNotFoundError, version
+
+from moue.actions import ActionCurve, Expression, expression, mix
+from moue.animator import Animator, Portrait
+from moue.errors import (
+    ActionError,
+    BundleError,
+    CurveError,
+    MoueError,
+    NoFaceError,
+    OutputError,
+    PhotoError,
+    RuntimeUnavailableError,
+    UsageError,
+)
+
+try:
+    __version__ = version("moue")
+except PackageNotFoundError:  # run from a source tree that is not installed
+    __version__ = "0.0.0"
+
+__all__ = [
+    "ActionCurve",
+    "ActionError",
+    "Animator",
+    "BundleError",
+    "CurveError",
+    "Expression",
+    "MoueError",
+    "NoFaceError",
+    "OutputError",
+    "PhotoError",
+    "Portrait",
+    "RuntimeUnavailableError",
+    "UsageError",
+    "__version__",
+    "expression",
+    "mix",
+]

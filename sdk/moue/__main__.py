@@ -1,0 +1,7 @@
+"""`python -m moue` is the command `moue`."""
+
+import sys
+
+from moue.cli import main
+
+sys.exit(main())

@@ -1,0 +1,376 @@
+"""Actions, expressions and action curves: what a face is asked to do, and when.
+
+An action vector `a` is float32 [n], one weight in [0, 1] per action; an expression is a named
+vector; a curve is float32 [T, n] with a frame rate. The left of a name is the subject's left.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from math import isfinite
+from numbers import Real
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from moue.errors import ActionError, CurveError, one_line, suggest
+
+MAX_FRAMES = 1_000_000  # frames in one curve: nine hours at 30 a second
+MAX_FPS = 1000  # frames a second
+MAX_CURVE_BYTES = 64 * 2**20  # bytes of a JSON curve
+RATE = re.compile(r"\d{1,9}(\.\d{1,9}|/\d{1,9})?")  # no exponents: "1e999999999" takes minutes
+NTSC_RATES = (15, 24, 30, 48, 60, 120)  # 29.97 is written for 30000/1001, and so on
+
+_EYE = "eyeBlink eyeLookDown eyeLookIn eyeLookOut eyeLookUp eyeSquint eyeWide"
+_REST = """
+    jawForward jawLeft jawRight jawOpen
+    mouthClose mouthFunnel mouthPucker mouthLeft mouthRight mouthSmileLeft mouthSmileRight
+    mouthFrownLeft mouthFrownRight mouthDimpleLeft mouthDimpleRight
+    mouthStretchLeft mouthStretchRight mouthRollLower mouthRollUpper
+    mouthShrugLower mouthShrugUpper mouthPressLeft mouthPressRight
+    mouthLowerDownLeft mouthLowerDownRight mouthUpperUpLeft mouthUpperUpRight
+    browDownLeft browDownRight browInnerUp browOuterUpLeft browOuterUpRight
+    cheekPuff cheekSquintLeft cheekSquintRight noseSneerLeft noseSneerRight
+"""
+# ARKit's blend shapes in ARKit's order, all but tongueOut.
+ACTIONS: tuple[str, ...] = (
+    *(f"{name}Left" for name in _EYE.split()),
+    *(f"{name}Right" for name in _EYE.split()),
+    *_REST.split(),
+)
+
+
+def _pose(**weights: float) -> Mapping[str, float]:
+    """Weights by action; a name that has a left and a right stands for both."""
+    pose: dict[str, float] = {}
+    for name, weight in weights.items():
+        sides = (name,) if name in ACTIONS else (f"{name}Left", f"{name}Right")
+        pose.update(dict.fromkeys(sides, weight))
+    return MappingProxyType(pose)
+
+
+# After EMFACS, the facial action coding of emotions.
+EXPRESSIONS: Mapping[str, Mapping[str, float]] = MappingProxyType(
+    {
+        "happy": _pose(
+            mouthSmile=0.9, mouthUpperUp=0.25, jawOpen=0.12, cheekSquint=0.7, eyeSquint=0.4,
+        ),
+        "sad": _pose(
+            browInnerUp=1, browDown=0.2, eyeBlink=0.2, eyeLookDown=0.3,
+            mouthFrown=1, mouthShrugLower=0.5,
+        ),
+        "surprise": _pose(browInnerUp=1, browOuterUp=1, eyeWide=1, jawOpen=0.6),
+        "angry": _pose(
+            browDown=1, eyeWide=0.3, eyeSquint=0.6, noseSneer=0.4,
+            mouthPress=0.8, mouthRollLower=0.3, mouthShrugUpper=0.3,
+        ),
+        "disgust": _pose(
+            browDown=0.6, eyeSquint=0.5, cheekSquint=0.6, noseSneer=1,
+            mouthUpperUp=0.8, mouthFrown=0.4,
+        ),
+        "fear": _pose(
+            browInnerUp=1, browOuterUp=0.6, browDown=0.4, eyeWide=1,
+            mouthStretch=0.8, mouthLowerDown=0.4, jawOpen=0.3,
+        ),
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Expression:
+    """A named action vector; raises ActionError for a weight that is not a number in [0, 1].
+
+    Attributes:
+        name: what it is called.
+        weights: weight in [0, 1] by action, at degree 1; an action left out weighs 0.
+    """
+
+    name: str
+    weights: Mapping[str, float]
+
+    def __post_init__(self) -> None:
+        checked = {name: _weight(value, f"action {name!r}") for name, value in self.weights.items()}
+        object.__setattr__(self, "weights", MappingProxyType(checked))
+
+    def at(self, degree: float) -> dict[str, float]:
+        """The weights at one degree in [0, 1]: `a = degree · expression`."""
+        degree = _degree(degree, "degree")
+        return {name: degree * weight for name, weight in self.weights.items()}
+
+    def degrees(self, degrees: Sequence[float], fps: Rate = 30) -> ActionCurve:
+        """One frame per degree, in the order given."""
+        checked = [_degree(degree, f"degree {index}") for index, degree in enumerate(degrees)]
+        values = np.outer(checked, list(self.weights.values())).astype(np.float32)
+        return ActionCurve(tuple(self.weights), values, parse_fps(fps))
+
+    def rise(self, seconds: float = 2.0, fps: Rate = 30) -> ActionCurve:
+        """From rest to degree 1 in equal steps: `a_t = (t − 1) / (T − 1)`, t = 1 … T."""
+        frames = _frame_count(seconds, fps, least=1)
+        ramp = np.linspace(0.0, 1.0, frames) if frames > 1 else np.ones(1)
+        return self.degrees(ramp.tolist(), fps)
+
+    def pulse(self, seconds: float = 2.0, fps: Rate = 30) -> ActionCurve:
+        """From rest to degree 1 and back, in equal steps; at least three frames."""
+        frames = _frame_count(seconds, fps, least=3)
+        steps = np.minimum(np.arange(frames), np.arange(frames)[::-1])
+        return self.degrees((steps / steps.max()).tolist(), fps)
+
+
+def expression(name: str, table: Mapping[str, Mapping[str, float]] = EXPRESSIONS) -> Expression:
+    """The expression of that name: `happy sad surprise angry disgust fear`, or those of `table`."""
+    if name not in table:
+        raise ActionError(
+            f"unknown expression {name!r}{suggest(str(name), table)} (known: {', '.join(table)})"
+        )
+    return Expression(name, table[name])
+
+
+def mix(
+    expressions: Mapping[str, float],
+    actions: Mapping[str, float] | None = None,
+    table: Mapping[str, Mapping[str, float]] = EXPRESSIONS,
+) -> Expression:
+    """A weighted sum of expressions, single actions added on top, each sum capped at 1.
+
+    Args:
+        expressions: degree in [0, 1] by expression name.
+        actions: weight in [0, 1] by action name.
+        table: where the expressions are looked up.
+    """
+    total: dict[str, float] = {}
+    parts = [
+        expression(name, table).at(_degree(degree, f"the degree of {name}"))
+        for name, degree in expressions.items()
+    ]
+    for part in (*parts, Expression("", actions or {}).weights):
+        for action, weight in part.items():
+            total[action] = min(1.0, total.get(action, 0.0) + weight)
+    return Expression("+".join([*expressions, *(actions or {})]), total)
+
+
+Weights: TypeAlias = Expression | Mapping[str, float] | Sequence[float] | NDArray[Any]
+Rate: TypeAlias = int | float | str | Fraction
+
+
+def action_vector(weights: Weights, actions: Sequence[str]) -> NDArray[np.float32]:
+    """Weights by name, or in the order of `actions`, as one float32 [n] with each entry in [0, 1].
+
+    Raises:
+        ActionError: naming the action or index that is unknown, not finite or out of range.
+    """
+    if isinstance(weights, Expression):
+        weights = weights.weights
+    if isinstance(weights, Mapping):
+        return _named_vector(weights, actions)
+    try:
+        vector = np.asarray(weights)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise ActionError(
+            f"an action vector must be a list of numbers: {one_line(error)}"
+        ) from None
+    if vector.shape != (len(actions),):
+        raise ActionError(
+            f"an action vector must have shape ({len(actions)},), one weight per action, "
+            f"but got {vector.shape}; a dict of names needs only those that move"
+        )
+    if vector.dtype.kind not in "fiu":
+        for index, value in enumerate(weights):
+            _weight(value, f"action {index} ({actions[index]})")
+    with np.errstate(over="ignore"):
+        vector = vector.astype(np.float32)
+    wrong = np.flatnonzero(~((vector >= 0) & (vector <= 1)))
+    if wrong.size:
+        index = int(wrong[0])
+        _weight(float(np.asarray(weights)[index]), f"action {index} ({actions[index]})")
+    return vector + np.float32(0)  # −0 becomes 0
+
+
+def _named_vector(weights: Mapping[str, float], actions: Sequence[str]) -> NDArray[np.float32]:
+    position = {name: index for index, name in enumerate(actions)}
+    vector = np.zeros(len(actions), np.float32)
+    for name, value in weights.items():
+        if name not in position:
+            raise ActionError(f"unknown action {name!r}{suggest(str(name), actions)}")
+        vector[position[name]] = _weight(value, f"action {name!r}")
+    return vector
+
+
+@dataclass(frozen=True)
+class ActionCurve:
+    """What a face does over time; immutable. Raises CurveError unless every value is in [0, 1].
+
+    Attributes:
+        actions: n different action names.
+        values: float32 [T, n] in [0, 1], read-only.
+        fps: frames a second, exact: 29.97 is 30000/1001.
+    """
+
+    actions: tuple[str, ...]
+    values: NDArray[np.float32] = field(repr=False)
+    fps: Fraction = Fraction(30)
+
+    def __post_init__(self) -> None:
+        actions = tuple(self.actions)
+        if not all(isinstance(name, str) for name in actions) or len(set(actions)) != len(actions):
+            raise CurveError(
+                f"a curve's actions must be different names, but got {_shown(list(actions))}"
+            )
+        object.__setattr__(self, "actions", actions)
+        object.__setattr__(self, "values", _curve_values(self.values, actions))
+        object.__setattr__(self, "fps", parse_fps(self.fps))
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def seconds(self) -> float:
+        return float(len(self) / self.fps)
+
+    def to_json(self) -> str:
+        """`{"fps": "30000/1001", "actions": ["jawOpen", …], "values": [[…], …]}`, no bit lost."""
+        fps = self.fps.numerator if self.fps.denominator == 1 else str(self.fps)
+        rows = [[float(str(value)) for value in row] for row in self.values]
+        return json.dumps({"fps": fps, "actions": list(self.actions), "values": rows})
+
+    @staticmethod
+    def from_json(source: str | os.PathLike[str] | bytes) -> ActionCurve:
+        """A curve from a JSON file, or from JSON itself: bytes, or a string that opens a brace."""
+        if isinstance(source, str) and source.lstrip().startswith("{"):
+            source = source.encode()
+        data = source if isinstance(source, bytes) else _read_curve(Path(source))
+        try:
+            curve = strict_json(data)
+        except ValueError as error:
+            raise CurveError(
+                f"a curve must be JSON, but it does not parse: {one_line(error)}"
+            ) from None
+        wanted = 'a curve must hold {"fps": 30, "actions": ["jawOpen", …], "values": [[0, …], …]}'
+        if not isinstance(curve, dict):
+            raise CurveError(f"{wanted}, but it holds a {type(curve).__name__}")
+        if missing := {"fps", "actions", "values"} - curve.keys():
+            raise CurveError(f"{wanted}, but {' and '.join(sorted(missing))} is missing")
+        if not (isinstance(curve["actions"], list) and isinstance(curve["values"], list)):
+            raise CurveError(f"{wanted}, but its actions or values are not a list")
+        return ActionCurve(**{name: curve[name] for name in ("actions", "values", "fps")})
+
+
+def _read_curve(path: Path) -> bytes:
+    try:
+        if path.is_file() and path.stat().st_size > MAX_CURVE_BYTES:
+            raise CurveError(
+                f"{path} is larger than {MAX_CURVE_BYTES // 2**20} MB; split the curve"
+            )
+        return path.read_bytes()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or one_line(error)
+        raise CurveError(f"cannot read the curve {path}: {reason}") from None
+
+
+def _curve_values(values: Any, actions: tuple[str, ...]) -> NDArray[np.float32]:
+    try:
+        array = np.array(values)
+    except (ValueError, TypeError, OverflowError):
+        raise CurveError(f"a curve's rows must each hold {len(actions)} numbers") from None
+    if array.ndim != 2 or array.shape[1] != len(actions) or not 1 <= len(array) <= MAX_FRAMES:
+        raise CurveError(
+            f"a curve's values must have shape [T, {len(actions)}], T = 1 … {MAX_FRAMES}, "
+            f"but got {list(array.shape)}"
+        )
+    if array.dtype.kind not in "fiu" and array.size:
+        raise CurveError(f"a curve's values must be numbers, but got {array.dtype.name}")
+    with np.errstate(over="ignore"):
+        curve = array.astype(np.float32) + np.float32(0)
+    wrong = np.argwhere(~((curve >= 0) & (curve <= 1)))
+    if wrong.size:
+        frame, index = wrong[0]
+        raise CurveError(
+            f"frame {frame}, action {actions[index]!r} must be in [0, 1], "
+            f"but got {array[frame, index]}"
+        )
+    curve.setflags(write=False)
+    return curve
+
+
+def parse_fps(rate: Rate) -> Fraction:
+    """A frame rate as the fraction it means: 30, "30000/1001", and 29.97 for 30000/1001.
+
+    Raises:
+        CurveError: for anything but a number above 0 and up to 1000.
+    """
+    try:
+        if isinstance(rate, bool):
+            raise TypeError
+        if isinstance(rate, str) and not RATE.fullmatch(rate):
+            raise ValueError
+        fps = Fraction(repr(float(rate)) if isinstance(rate, (float, np.floating)) else rate)
+    except (ValueError, TypeError, ZeroDivisionError, OverflowError):
+        fps = Fraction(0)
+    for whole in NTSC_RATES:
+        ntsc = Fraction(whole * 1000, 1001)
+        fps = ntsc if 0 < abs(fps - ntsc) < Fraction(1, 200) else fps
+    fps = fps.limit_denominator(1001)
+    if not 0 < fps <= MAX_FPS:
+        raise CurveError(f"fps must be a number above 0, up to {MAX_FPS}, but got {_shown(rate)}")
+    return fps
+
+
+def _frame_count(seconds: float, fps: Rate, least: int) -> int:
+    rate = parse_fps(fps)
+    if not (isinstance(seconds, Real) and isfinite(seconds) and 0 < seconds * rate <= MAX_FRAMES):
+        raise CurveError(
+            f"seconds must be above 0 and at most {float(MAX_FRAMES / rate):.0f}, "
+            f"but got {_shown(seconds)}"
+        )
+    return max(least, round(float(seconds) * rate))
+
+
+def _degree(value: Any, what: str) -> float:
+    try:
+        return _weight(value, what)
+    except ActionError as error:
+        raise CurveError(str(error)) from None
+
+
+def _weight(value: Any, what: str) -> float:
+    """The value as a float in [0, 1], judged after rounding to float32 as the model sees it."""
+    if isinstance(value, Real) and not isinstance(value, bool):
+        with np.errstate(over="ignore"):
+            try:
+                if 0 <= np.float32(value) <= 1:
+                    return min(1.0, max(0.0, float(value))) + 0.0
+            except OverflowError:
+                pass
+    raise ActionError(f"{what} must be a number in [0, 1], but got {_shown(value)}")
+
+
+def _shown(value: Any) -> str:
+    try:
+        return repr(value)[:80]
+    except ValueError:  # Python writes no integer of more than 4300 digits
+        return "a number of thousands of digits"
+
+
+def strict_json(data: bytes) -> Any:
+    """JSON as the standard has it: UTF-8, no NaN, no key twice. Raises ValueError."""
+
+    def pairs(items: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+        items = list(items)
+        if len({key for key, _ in items}) != len(items):
+            raise ValueError("a key stands twice")
+        return dict(items)
+
+    def constant(text: str) -> Any:
+        raise ValueError(f"{text} is not a number")
+
+    try:
+        return json.loads(data.decode("utf-8"), object_pairs_hook=pairs, parse_constant=constant)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None

@@ -1,0 +1,295 @@
+"""A photo, prepared once, and any number of frames from it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from types import MappingProxyType, TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from moue import kernels
+from moue.actions import ActionCurve, Weights, action_vector
+from moue.bundle import Bundle, load_bundle
+from moue.crop import Face, Square, find_faces
+from moue.errors import NoFaceError, UsageError
+from moue.photo import Source, read_photo
+from moue.runtimes.base import Tensors
+from moue.runtimes.select import select_runtime
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+Features = Mapping[int, NDArray[np.float32]]  # by level size
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedFace:
+    """One face of a portrait, with all that its frames have in common; every array is read-only.
+
+    Attributes:
+        square: where it is in the photo.
+        landmarks: float32 [478, 3], photo pixels.
+        base: `e0`, float32 [C, h, w] by level size.
+        residual: `e_i`, float32 [n, C, h, w] by level size, where actions act.
+        rest_flow: float32 [2, S, S], the decoder's flow at a = 0, subtracted from every frame's.
+        rest_mask: float32 [S, S], its mask at a = 0.
+    """
+
+    square: Square
+    landmarks: NDArray[np.float32] = field(repr=False)
+    base: Features = field(repr=False)
+    residual: Features = field(repr=False)
+    rest_flow: NDArray[np.float32] = field(repr=False)
+    rest_mask: NDArray[np.float32] = field(repr=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Portrait:
+    """A prepared photo: immutable, reusable, for frames by the bundle that prepared it.
+
+    Attributes:
+        photo: uint8 RGB [H, W, 3], read-only.
+        faces: those that move, largest first.
+        encoder: SHA-256 of the encoder that made the features.
+    """
+
+    photo: NDArray[np.uint8] = field(repr=False)
+    faces: tuple[EncodedFace, ...]
+    encoder: str
+
+
+class Animator:
+    """Animates faces in photos. One animator serves any number of portraits.
+
+    Example:
+        >>> with Animator() as animator:
+        ...     portrait = animator.prepare("photo.jpg")
+        ...     frame = animator.frame(portrait, {"mouthSmileLeft": 0.8, "jawOpen": 0.2})
+
+    Args:
+        bundle: name of a shipped bundle, path of a folder, or an opened bundle.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`; anything but `auto` is used or refused.
+        runtime: `auto`, `onnxruntime` or `tensorrt`.
+        threads: for the CPU; 0 takes every core this process may use.
+
+    Raises:
+        BundleError: the bundle is missing or damaged.
+        RuntimeUnavailableError: the device or runtime cannot be had.
+    """
+
+    def __init__(
+        self,
+        bundle: str | os.PathLike[str] | Bundle = "edge",
+        device: str = "auto",
+        runtime: str = "auto",
+        threads: int = 0,
+    ) -> None:
+        self.bundle = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
+        self.runtime = select_runtime(self.bundle, device, runtime, threads)
+        self.threads = threads
+
+    @property
+    def actions(self) -> tuple[str, ...]:
+        """The bundle's n action names, in the order of an action vector."""
+        return self.bundle.actions
+
+    @property
+    def expressions(self) -> Mapping[str, Mapping[str, float]]:
+        """The bundle's expressions: weight in [0, 1] by action, by name."""
+        return self.bundle.expressions
+
+    def prepare(self, photo: Source, face: str | int | Face = "largest") -> Portrait:
+        """Reads a photo, finds its faces and encodes them: the work that all frames share.
+
+        Args:
+            photo: a path, the bytes of an image file, or uint8 RGB [H, W, 3].
+            face: `largest`, `all`, which one, 1 being the largest, or a face already found.
+
+        Raises:
+            PhotoError: the photo cannot be read.
+            NoFaceError: there is no face, or there are fewer than asked for.
+        """
+        if isinstance(face, Face):
+            chosen: Sequence[Face] = [face]
+            pixels = read_photo(photo)
+        else:
+            if face not in ("largest", "all") and (type(face) is not int or face < 1):
+                raise UsageError(
+                    f"face must be 'largest', 'all' or a number from 1, but got {face!r}"
+                )
+            pixels = read_photo(photo)
+            chosen = _choose(find_faces(pixels), face)
+        faces = tuple(self._encode(pixels, found) for found in chosen)
+        return Portrait(_frozen(pixels), faces, self.bundle.manifest.graphs["encoder"].sha256)
+
+    def frame(self, portrait: Portrait, weights: Weights) -> NDArray[np.uint8]:
+        """One frame.
+
+        Args:
+            portrait: what `prepare` returned.
+            weights: weight in [0, 1] by action name, an expression, or float [n] as in `actions`.
+
+        Returns:
+            uint8 RGB [H, W, 3], the photo's size; the photo itself where every weight is 0.
+
+        Raises:
+            ActionError: naming the action or index that is unknown, not finite or out of range.
+        """
+        self._check(portrait)
+        return self._render(portrait, action_vector(weights, self.actions)[None])[0]
+
+    def frames(
+        self, portrait: Portrait, curve: ActionCurve | Iterable[Weights], batch: int = 1
+    ) -> Iterator[NDArray[np.uint8]]:
+        """Frames of a curve, one after another: memory does not grow with their number.
+
+        Args:
+            portrait: what `prepare` returned.
+            curve: an action curve, or any iterable of what `frame` takes, read as it goes.
+            batch: frames decoded at a time; with more than 1, that many weights are read first.
+
+        Returns:
+            A generator of uint8 RGB [H, W, 3].
+
+        Raises:
+            ActionError: at once for an action the bundle lacks, for other weights in their turn.
+        """
+        self._check(portrait)
+        if type(batch) is not int or batch < 1:
+            raise UsageError(f"batch must be a whole number from 1, but got {batch!r}")
+        if isinstance(curve, Mapping) or not isinstance(curve, (ActionCurve, Iterable)):
+            raise UsageError(
+                "a curve must be an ActionCurve or weights for each frame, "
+                f"but got {type(curve).__name__}; expression.rise() makes a curve"
+            )
+        if isinstance(curve, ActionCurve):
+            return self._stream(portrait, self._rows(curve), batch)
+        return self._stream(
+            portrait, (action_vector(weights, self.actions) for weights in curve), batch
+        )
+
+    def close(self) -> None:
+        """Gives back what the runtime holds."""
+        self.runtime.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _encode(self, photo: NDArray[np.uint8], face: Face) -> EncodedFace:
+        square = kernels.preprocess(
+            photo, face.square.to_photo(), self.bundle.input_size, threads=self.threads
+        )
+        features = self.runtime.encode(square[None])
+        base = {level.size: features[f"base_{level.size}"][0] for level in self.bundle.levels}
+        residual = {
+            level.size: features[f"residual_{level.size}"]
+            for level in self.bundle.levels
+            if level.residual
+        }
+        rest = self.runtime.decode(
+            {
+                f"{'skip' if level.residual else 'base'}_{level.size}": base[level.size][None]
+                for level in self.bundle.levels
+            }
+        )
+        return EncodedFace(
+            face.square,
+            _frozen(face.landmarks),
+            MappingProxyType({size: _frozen(array) for size, array in base.items()}),
+            MappingProxyType({size: _frozen(array) for size, array in residual.items()}),
+            _frozen(rest["flow"][0]),
+            _frozen(rest["mask"][0, 0]),
+        )
+
+    def _check(self, portrait: Portrait) -> None:
+        if not isinstance(portrait, Portrait):
+            raise UsageError(
+                f"a portrait must come from prepare, but got {type(portrait).__name__}"
+            )
+        if portrait.encoder != self.bundle.manifest.graphs["encoder"].sha256:
+            raise UsageError(
+                "this portrait was prepared with another bundle; prepare it again with this one"
+            )
+
+    def _rows(self, curve: ActionCurve) -> Iterator[NDArray[np.float32]]:
+        # Each name is looked up once, here, so that a wrong one is refused before the first frame.
+        columns = [int(action_vector({name: 1.0}, self.actions).argmax()) for name in curve.actions]
+
+        def rows() -> Iterator[NDArray[np.float32]]:
+            for values in curve.values:
+                vector = np.zeros(len(self.actions), np.float32)
+                vector[columns] = values
+                yield vector
+
+        return rows()
+
+    def _stream(
+        self, portrait: Portrait, vectors: Iterator[NDArray[np.float32]], batch: int
+    ) -> Iterator[NDArray[np.uint8]]:
+        while rows := list(islice(vectors, batch)):
+            yield from self._render(portrait, np.stack(rows))
+
+    def _render(self, portrait: Portrait, vectors: NDArray[np.float32]) -> list[NDArray[np.uint8]]:
+        """One frame per row of float32 [T, n]; rows of zeros are the photo and cost no decoding."""
+        frames = [portrait.photo] * len(vectors)
+        moving = np.flatnonzero(vectors.any(axis=1))
+        if moving.size:
+            for face in portrait.faces:  # each on what the ones before it left
+                outputs = self._decode(face, vectors[moving])
+                for row, index in enumerate(moving):
+                    frames[index] = kernels.compose(
+                        frames[index],
+                        face.square.to_crop(),
+                        outputs["flow"][row] - face.rest_flow,
+                        outputs["mask"][row, 0] - face.rest_mask,
+                        outputs["colour"][row],
+                        threads=self.threads,
+                    )
+        return [frame.copy() if frame is portrait.photo else frame for frame in frames]
+
+    def _decode(self, face: EncodedFace, vectors: NDArray[np.float32]) -> Tensors:
+        """The decoder on eq. 7's sums, `F(I, a) = e0(I) + Σ a_i · e_i(I)`, level by level."""
+        features: Tensors = {}
+        for size, base in face.base.items():
+            if size in face.residual:
+                features[f"skip_{size}"] = kernels.skip_sum(
+                    base, face.residual[size], vectors, threads=self.threads
+                )
+            else:
+                features[f"base_{size}"] = base[None]
+        return self.runtime.decode(features)
+
+
+def _choose(found: Sequence[Face], face: str | int) -> Sequence[Face]:
+    if not found:
+        raise NoFaceError(
+            "no face found in the photo; it must show one, large enough and not from behind"
+        )
+    if face == "all":
+        return found
+    wanted = 1 if isinstance(face, str) else face
+    if wanted > len(found):
+        raise NoFaceError(
+            f"face {wanted} was asked for, but only {len(found)} found; take a number up to that"
+        )
+    return found[wanted - 1 : wanted]
+
+
+def _frozen(array: NDArray[Any]) -> NDArray[Any]:
+    """The array itself, read-only, or a read-only copy where it looks into a larger one."""
+    array = array if array.base is None else array.copy()
+    array.setflags(write=False)
+    return array

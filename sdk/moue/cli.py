@@ -1,0 +1,206 @@
+"""The command line: a photo and an expression in, a clip out.
+
+    moue animate photo.jpg --expression happy -o happy.mp4
+
+Exit codes: 0 done; 1 failed and 2 wrong usage, each with one line that begins `moue: error:`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from fractions import Fraction
+from pathlib import Path
+from typing import NoReturn
+
+from moue.actions import ActionCurve, Expression, action_vector, mix, parse_fps
+from moue.animator import Animator
+from moue.bundle import Bundle, load_bundle
+from moue.errors import MoueError, UsageError, one_line
+from moue.files import check_file, whole_file
+from moue.options import parser
+from moue.progress import with_progress
+from moue.video import check_output, check_rate, write_frames
+
+SECONDS, FPS = 2.0, "30"  # of a rise or a pulse
+INTERRUPTED = 130  # what a shell reports of a process that Ctrl-C ended
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code.
+
+    Args:
+        argv: the words after `moue`; those of this process when None.
+    """
+    commands = {"animate": animate, "export": export, "doctor": doctor}
+    try:
+        with _stopped_in_order():
+            try:
+                arguments = parser().parse_args(argv)
+                with _log_on_stderr(arguments.verbose):
+                    return commands[arguments.command](arguments)
+            finally:
+                sys.stdout.flush()
+    except MoueError as error:
+        return _failed(str(error), error.exit_code)
+    except SystemExit as end:  # --help and --version end so, and SIGTERM
+        return int(end.code or 0)
+    except KeyboardInterrupt:
+        return _failed("interrupted", INTERRUPTED)
+    except BrokenPipeError:  # whoever read our output has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except MemoryError:
+        return _failed("out of memory; use a smaller photo", 1)
+    except Exception as error:  # noqa: BLE001 - a fault of moue's own, told as one line too
+        return _failed(f"{_unforeseen(error)}; please report it, with what moue doctor says", 1)
+
+
+def animate(arguments: argparse.Namespace) -> int:
+    """`moue animate`: all that can be refused is refused before the model is loaded."""
+    output = check_output(arguments.output)
+    if _same_file(output.path, arguments.photo):
+        raise UsageError(f"-o {output.path} is the photo itself; name another file")
+    bundle = load_bundle(arguments.bundle)
+    curve = _curve(arguments, bundle, still=output.kind == "picture")
+    check_rate(output, curve.fps)
+    with Animator(bundle, arguments.device, arguments.runtime, arguments.threads) as animator:
+        portrait = animator.prepare(arguments.photo, arguments.face)
+        frames = animator.frames(portrait, curve, arguments.batch)
+        with closing(with_progress(frames, len(curve), sys.stderr)) as shown:
+            written = write_frames(shown, output, curve.fps)
+    width, height = written.size
+    count = "1 frame" if written.frames == 1 else f"{written.frames} frames"
+    length = f", {written.seconds:.4g} s" if output.kind == "clip" else ""
+    _say(f"{written.path}: {count}, {width}×{height}{length}")
+    return 0
+
+
+def export(arguments: argparse.Namespace) -> int:
+    """`moue export`: the file is compared with the bundle before it takes its name."""
+    from moue.graphs import one_graph
+    from moue.parity import largest_difference
+
+    path = Path(arguments.output)
+    if path.suffix != ".onnx":
+        raise UsageError(f"-o must name an .onnx file, but got {arguments.output!r}")
+    check_file(path)
+    bundle = load_bundle(arguments.bundle)
+    with whole_file(path) as part:
+        part.write_bytes(one_graph(bundle, arguments.fp32).SerializeToString())
+        levels = largest_difference(part, bundle, arguments.threads)
+    precision = "FP32" if arguments.fp32 else "FP16"
+    megabytes = path.stat().st_size / 1e6
+    _say(
+        f"{path}: {precision}, {len(bundle.actions)} actions, {megabytes:.1f} MB;"
+        f" its frames differ from the bundle's by at most {levels} of 255 levels"
+    )
+    return 0
+
+
+def doctor(arguments: argparse.Namespace) -> int:
+    """`moue doctor`: exit code 0 where `moue animate` will work."""
+    from moue.doctor import examine
+
+    report = examine(arguments.bundle, arguments.device, arguments.runtime, arguments.threads)
+    print(json.dumps(report.to_json(), indent=1) if arguments.json else report)
+    return 0 if report.ready else 1
+
+
+def _curve(arguments: argparse.Namespace, bundle: Bundle, still: bool) -> ActionCurve:
+    """What the face is to do; `still` asks for one frame. Every name and number is checked."""
+    target = _target(arguments, bundle)
+    if arguments.curve not in (None, "rise", "pulse"):
+        if target or arguments.seconds is not None or arguments.fps is not None:
+            raise UsageError(
+                "a curve file has its own actions, length and rate;"
+                " leave out --expression, --mix, --action, --seconds and --fps"
+            )
+        curve = ActionCurve.from_json(arguments.curve)
+    elif target is None:
+        raise UsageError(
+            "nothing to animate: add --expression NAME, --mix, --action or --curve FILE.json"
+            f" (expressions: {', '.join(bundle.expressions)})"
+        )
+    elif arguments.degrees is not None or (still and arguments.curve is None):
+        if arguments.seconds is not None:
+            raise UsageError("--seconds goes with --curve; degrees make one frame each")
+        degrees = [1.0] if arguments.degrees is None else arguments.degrees
+        curve = target.degrees(degrees, _fps(arguments))
+    else:
+        make = target.pulse if arguments.curve == "pulse" else target.rise
+        seconds = SECONDS if arguments.seconds is None else arguments.seconds
+        curve = make(seconds, _fps(arguments))
+    if still and len(curve) != 1:
+        raise UsageError(
+            f"a .png holds one frame, but {len(curve)} were asked for; end -o with / for a folder"
+        )
+    action_vector(dict.fromkeys(curve.actions, 0.0), bundle.actions)
+    return curve
+
+
+def _target(arguments: argparse.Namespace, bundle: Bundle) -> Expression | None:
+    """What --expression or --mix and every --action add up to, at degree 1; None without any."""
+    parts = {arguments.expression: 1.0} if arguments.expression else arguments.mix or {}
+    actions = {name: weight for pairs in arguments.action for name, weight in pairs.items()}
+    return mix(parts, actions, bundle.expressions) if parts or actions else None
+
+
+def _fps(arguments: argparse.Namespace) -> Fraction:
+    return parse_fps(FPS if arguments.fps is None else arguments.fps)
+
+
+def _same_file(output: Path, photo: str) -> bool:
+    return output.exists() and os.path.exists(photo) and output.samefile(photo)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+def _failed(reason: str, code: int) -> int:
+    _say(f"moue: error: {' '.join(reason.split())}")
+    return code
+
+
+def _unforeseen(error: Exception) -> str:
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    name = f"{type(error).__name__} at {Path(place.filename).name}:{place.lineno}"
+    return f"unforeseen {name}: {one_line(error)}"
+
+
+@contextmanager
+def _log_on_stderr(verbose: bool) -> Iterator[None]:
+    log, handler = logging.getLogger("moue"), logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("moue: %(message)s"))
+    log.addHandler(handler)
+    log.setLevel(logging.INFO if verbose else logging.WARNING)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+
+
+@contextmanager
+def _stopped_in_order() -> Iterator[None]:
+    """SIGTERM unwinds as Ctrl-C does, so that part files go; Python lets the main thread ask."""
+
+    def stop(number: int, _: object) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

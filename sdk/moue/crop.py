@@ -1,0 +1,230 @@
+"""Where the face is: the square the generator looks at, and the way back to the photo.
+
+Photo coordinates are continuous pixels (x right, y down, pixel centres at +0.5). Crop coordinates
+run over the face square in [0, 1]². Faces are found with MediaPipe's detector and face mesh.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec, module_from_spec
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from moue.errors import RuntimeUnavailableError
+
+SQUARE_SCALE = 1.4  # side of the square, in lengths of the face oval's longer extent
+SQUARE_SHIFT = 0.06  # of that extent, downwards: an opening jaw needs the room
+
+OVAL_TOP, OVAL_CHIN = 10, 152  # face mesh vertices
+EYE_CORNERS_RIGHT, EYE_CORNERS_LEFT = (33, 133), (362, 263)  # the subject's right and left eye
+FACE_OVAL = (
+    *(10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377),
+    *(152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109),
+)
+
+_DETECTION_CONFIDENCE = 0.5
+_MESH_MARGINS = (2.0, 1.5, 3.0)  # sides of the region given to the face mesh, in detected boxes
+_TILE_OVERLAP = 0.5
+
+
+@dataclass(frozen=True)
+class Square:
+    """The face square in photo pixels: centre, side, and the face's roll in radians."""
+
+    cx: float
+    cy: float
+    side: float
+    angle: float
+
+    @classmethod
+    def around(cls, landmarks: NDArray[np.float32]) -> Square:
+        """The square for one face.
+
+        Args:
+            landmarks: float [≥ 468, ≥ 2], face mesh vertices in photo pixels (x, y, …).
+        """
+        points = np.asarray(landmarks, np.float64)[:, :2]
+        eye_right = points[list(EYE_CORNERS_RIGHT)].mean(0)
+        eye_left = points[list(EYE_CORNERS_LEFT)].mean(0)
+        dx, dy = eye_left - eye_right
+        angle = math.atan2(dy, dx)
+        cos, sin = math.cos(angle), math.sin(angle)
+        upright = points[list(FACE_OVAL)] @ np.array([[cos, -sin], [sin, cos]])
+        low, high = upright.min(0), upright.max(0)
+        extent = float((high - low).max())
+        x, y = (low + high) / 2 + (0.0, SQUARE_SHIFT * extent)
+        return cls(
+            cos * x - sin * y, sin * x + cos * y, SQUARE_SCALE * extent, angle if extent else 0.0
+        )
+
+    def to_photo(self) -> NDArray[np.float64]:
+        """float64 [2, 3]: photo pixels = M · (ux, uy, 1) for crop coordinates u in [0, 1]²."""
+        cos, sin = self.side * math.cos(self.angle), self.side * math.sin(self.angle)
+        linear = np.array([[cos, -sin], [sin, cos]])
+        offset = np.array([self.cx, self.cy]) - linear @ (0.5, 0.5)
+        return np.column_stack([linear, offset])
+
+    def to_crop(self) -> NDArray[np.float64]:
+        """float64 [2, 3]: crop coordinates = M · (px, py, 1), the inverse of `to_photo`."""
+        linear = np.linalg.inv(self.to_photo()[:, :2])
+        return np.column_stack([linear, -linear @ self.to_photo()[:, 2]])
+
+
+@dataclass(frozen=True)
+class Face:
+    """One face found in a photo.
+
+    Attributes:
+        square: the region the generator works on.
+        landmarks: float32 [478, 3], face mesh and irises: x, y in photo pixels, z (towards the
+            camera is negative) on the scale of x.
+        score: the detector's confidence in [0, 1].
+    """
+
+    square: Square
+    landmarks: NDArray[np.float32]
+    score: float
+
+
+def find_faces(photo: NDArray[np.uint8]) -> list[Face]:
+    """Finds every face in a photo, largest first; an empty list when there is none.
+
+    Args:
+        photo: uint8 RGB [H, W, 3].
+
+    Raises:
+        RuntimeUnavailableError: MediaPipe is not installed or cannot start.
+    """
+    face_detection, face_mesh = _mediapipe()
+    with (
+        _quiet(),
+        face_detection.FaceDetection(
+            model_selection=1, min_detection_confidence=_DETECTION_CONFIDENCE
+        ) as detector,
+        face_mesh.FaceMesh(static_image_mode=True, refine_landmarks=True) as mesh,
+    ):
+        boxes = _detect(detector, photo)
+        if not boxes:
+            for left, top, edge in _tiles(photo):
+                tile = np.ascontiguousarray(photo[top : top + edge, left : left + edge])
+                boxes += [(s, x + left, y + top, side) for s, x, y, side in _detect(detector, tile)]
+        faces: list[Face] = []
+        for score, x, y, side in sorted(boxes, reverse=True):
+            landmarks = _landmarks(mesh, photo, x, y, side)
+            if landmarks is None:
+                continue
+            face = Face(Square.around(landmarks), landmarks, score)
+            if not any(_same(face.square, other.square) for other in faces):
+                faces.append(face)
+    return sorted(faces, key=lambda face: -face.square.side)
+
+
+def _detect(detector: Any, photo: NDArray[np.uint8]) -> list[tuple[float, float, float, float]]:
+    """Score, centre x, centre y and side of every face box, in pixels."""
+    height, width = photo.shape[:2]
+    boxes = []
+    for detection in detector.process(photo).detections or ():
+        box = detection.location_data.relative_bounding_box
+        boxes.append(
+            (
+                float(detection.score[0]),
+                (box.xmin + box.width / 2) * width,
+                (box.ymin + box.height / 2) * height,
+                max(box.width * width, box.height * height),
+            )
+        )
+    return boxes
+
+
+def _tiles(photo: NDArray[np.uint8]) -> Iterator[tuple[int, int, int]]:
+    """Overlapping squares (x, y, side), for faces too small for the detector's 192 px view."""
+    height, width = photo.shape[:2]
+    for side in (min(height, width), min(height, width) // 2):
+        if side < 128 or (side == height == width):
+            continue
+        step = max(1, int(side * (1 - _TILE_OVERLAP)))
+        for y in sorted({*range(0, height - side, step), height - side}):
+            for x in sorted({*range(0, width - side, step), width - side}):
+                yield x, y, side
+
+
+def _landmarks(
+    mesh: Any, photo: NDArray[np.uint8], x: float, y: float, side: float
+) -> NDArray[np.float32] | None:
+    """The face mesh at a detected box, or None where there is no face after all."""
+    height, width = photo.shape[:2]
+    for margin in _MESH_MARGINS:
+        half = max(16, round(side * margin / 2))
+        left, top = round(x) - half, round(y) - half
+        rows = np.clip(np.arange(top, top + 2 * half), 0, height - 1)
+        columns = np.clip(np.arange(left, left + 2 * half), 0, width - 1)
+        found = mesh.process(np.ascontiguousarray(photo[rows[:, None], columns]))
+        for face in found.multi_face_landmarks or ():
+            points = np.array([(p.x, p.y, p.z) for p in face.landmark], np.float32) * (2 * half)
+            points[:, :2] += (left, top)
+            if np.linalg.norm(points[list(FACE_OVAL), :2].mean(0) - (x, y)) < side:
+                return points
+    return None
+
+
+def _same(a: Square, b: Square) -> bool:
+    return math.hypot(a.cx - b.cx, a.cy - b.cy) < 0.35 * min(a.side, b.side)
+
+
+def _mediapipe() -> tuple[Any, Any]:
+    """MediaPipe's two face modules, without its package `__init__`.
+
+    That would import OpenCV, matplotlib and the Tasks API: 1.5 s, and system libraries (libGL) a
+    slim machine lacks. The face modules themselves need none of them.
+    """
+    spec = find_spec("mediapipe")
+    if spec is None or not spec.submodule_search_locations:
+        raise RuntimeUnavailableError(
+            "MediaPipe is needed to find faces and is not installed: "
+            "pip install 'mediapipe>=0.10.18,<=0.10.21' (Python 3.10–3.12)"
+        )
+    root = spec.submodule_search_locations[0]
+    for name in ("mediapipe", "mediapipe.python", "mediapipe.python.solutions"):
+        if name not in sys.modules:
+            bare = ModuleSpec(name, None, is_package=True)
+            bare.submodule_search_locations = [os.path.join(root, *name.split(".")[1:])]
+            sys.modules[name] = module_from_spec(bare)
+    try:
+        with _quiet():
+            face_detection = importlib.import_module("mediapipe.python.solutions.face_detection")
+            face_mesh = importlib.import_module("mediapipe.python.solutions.face_mesh")
+    except ImportError as error:
+        raise RuntimeUnavailableError(
+            f"MediaPipe is installed but does not start ({error}): "
+            "moue needs mediapipe>=0.10.18,<=0.10.21"
+        ) from error
+    return face_detection, face_mesh
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps MediaPipe's C++ start-up log off standard error, which belongs to moue's own words."""
+    try:
+        saved = os.dup(2)
+    except OSError:  # no standard error at all: nothing to keep quiet
+        yield
+        return
+    null = os.open(os.devnull, os.O_WRONLY)
+    sys.stderr.flush()
+    os.dup2(null, 2)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(null)

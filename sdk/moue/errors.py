@@ -1,0 +1,68 @@
+"""What can go wrong, as types. A message is one line: what it got, what it wants, how to fix it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+LONGEST_REASON = 200  # characters of another library's message that are worth showing
+
+
+class MoueError(Exception):
+    """Anything moue refuses or fails at; `exit_code` is what the command line exits with."""
+
+    exit_code = 1
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.splitlines()))  # file names may hold line breaks
+
+
+class PhotoError(MoueError):
+    """A photo that cannot be read: missing, damaged, not an image, too small or too large."""
+
+
+class NoFaceError(MoueError):
+    """No face in the photo, or fewer than the one asked for."""
+
+
+class ActionError(MoueError):
+    """An action or expression that does not exist, or a weight that is not a number in [0, 1]."""
+
+
+class CurveError(MoueError):
+    """An action curve, a degree, a duration or a frame rate that makes no sense."""
+
+
+class BundleError(MoueError):
+    """A model folder that is missing, damaged or not what its manifest says."""
+
+
+class RuntimeUnavailableError(MoueError):
+    """A device or runtime that was asked for and cannot be used here."""
+
+
+class VideoError(MoueError):
+    """A video that cannot be read: missing, damaged, without pictures, or too large."""
+
+
+class OutputError(MoueError):
+    """A place that cannot be written to."""
+
+
+class UsageError(MoueError):
+    """A call or command line that is wrong in itself, whatever the files hold."""
+
+    exit_code = 2
+
+
+def one_line(error: BaseException) -> str:
+    """The first line of another library's error, short enough to stand inside ours."""
+    lines = str(error).strip().splitlines()
+    return lines[0].strip()[:LONGEST_REASON] if lines else type(error).__name__
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """The known names nearest to a misspelt one, as the end of a message; "" when none is near."""
+    by_lower = {candidate.lower(): candidate for candidate in known}
+    near = [by_lower[match] for match in get_close_matches(name.lower(), by_lower, n=3, cutoff=0.5)]
+    return f"; did you mean {' or '.join(near)}?" if near else ""

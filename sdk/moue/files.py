@@ -1,0 +1,80 @@
+"""Files that appear under their name whole, or not at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from moue.errors import OutputError
+
+
+def part_path(folder: Path) -> Path:
+    """A new hidden name in `folder`, for what is not finished yet."""
+    return folder / f".moue-{secrets.token_hex(6)}.part"
+
+
+def check_file(path: Path) -> None:
+    """Raises OutputError unless a file could be written, or written anew, at `path`."""
+    if path.is_dir():
+        raise OutputError(f"{path} is a folder; name a file")
+    if path.exists() and not path.is_file():
+        raise OutputError(f"{path} is not a regular file; name one")
+    check_folder(path.parent)
+
+
+def check_folder(folder: Path) -> None:
+    """Raises OutputError unless a file can be made in `folder`; tries, for permissions mislead."""
+    if not folder.is_dir():
+        raise OutputError(f"there is no folder {folder}; make it first, or name another")
+    part = part_path(folder)
+    try:
+        part.touch(exist_ok=False)
+        part.unlink()
+    except OSError as error:
+        raise OutputError(
+            f"cannot write in the folder {folder.absolute()}: {error.strerror}; name another"
+        ) from None
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A part file beside `path`, to write to; when the block ends well it takes that name, synced.
+
+    Whatever the block raises, the part file goes and `path` stays as it was.
+
+    Raises:
+        OutputError: for any OSError, here or in the block.
+    """
+    part = part_path(path.parent)
+    with disk_failures(path):
+        try:
+            part.touch(exist_ok=False)
+            yield part
+            sync(part)
+            os.replace(part, path)
+            sync(path.parent)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+@contextmanager
+def disk_failures(path: Path) -> Iterator[None]:
+    """Turns an OSError into the OutputError that says what it means for `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"could not write {path}: {error.strerror or error}; it was left as it was"
+        ) from error
+
+
+def sync(path: Path) -> None:
+    """Puts a file's bytes, or a folder's names, on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,204 @@
+"""Edits on a bundle's ONNX graphs: float32 for the CPU, the whole of f(I, a) as one graph."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from moue.bundle import Bundle
+from moue.errors import BundleError
+
+GRID_SAMPLE_OPSET = 16  # the first that has GridSample
+LINEAR_OPSET = 20  # the first that calls bilinear sampling "linear"
+
+
+def as_float32(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy of the graph that computes in float32; the weights keep their FP16 values."""
+    converted = onnx.ModelProto()
+    converted.CopyFrom(model)
+    _graph_as_float32(converted.graph)
+    return converted
+
+
+def _graph_as_float32(graph: onnx.GraphProto) -> None:
+    half, single = TensorProto.FLOAT16, TensorProto.FLOAT
+    for tensor in graph.initializer:
+        _tensor_as_float32(tensor)
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        if value.type.tensor_type.elem_type == half:
+            value.type.tensor_type.elem_type = single
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.TENSOR:
+                _tensor_as_float32(attribute.t)
+            elif attribute.type == onnx.AttributeProto.GRAPH:
+                _graph_as_float32(attribute.g)
+            elif attribute.name in ("to", "dtype") and attribute.i == half:
+                attribute.i = single
+
+
+def _tensor_as_float32(tensor: TensorProto) -> None:
+    if tensor.data_type == TensorProto.FLOAT16:
+        values = numpy_helper.to_array(tensor).astype(np.float32)
+        tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+
+
+def one_graph(bundle: Bundle, fp32: bool = False) -> onnx.ModelProto:
+    """The generator f(I, a) as one graph, for trtexec, Triton and others.
+
+    Inputs `photo` [1, 3, S, S], the face square in [0, 1], and `actions` [frames, n]; output
+    `frames` [frames, 3, S, S] in [0, 1]; all FP16, or float32 on demand. One row of zeros runs
+    along with the frames: the decoder's outputs at rest, which are subtracted here as everywhere.
+    """
+    encoder, decoder = bundle.graph("encoder"), bundle.graph("decoder")
+    opset = _opset(encoder)
+    if _opset(decoder) != opset or opset < GRID_SAMPLE_OPSET:
+        raise BundleError(
+            f"one graph needs both graphs at one opset of {GRID_SAMPLE_OPSET} or later, "
+            f"but they are at {opset} and {_opset(decoder)}"
+        )
+    if fp32:
+        encoder, decoder = as_float32(encoder), as_float32(decoder)
+    real = TensorProto.FLOAT if fp32 else TensorProto.FLOAT16
+
+    size, count = bundle.input_size, len(bundle.actions)
+    parts = _Parts(opset, np.dtype(np.float32 if fp32 else np.float16))
+    parts.include(encoder.graph, "encoder/", {"photo": "photo"})
+    parts.constant("zero_row", np.zeros((1, count), parts.dtype))
+    parts.add("Concat", ["actions", "zero_row"], "rows", axis=0)
+    parts.include(decoder.graph, "decoder/", _add_skips(parts, bundle))
+    _add_blend(parts, size)
+
+    graph = helper.make_graph(
+        parts.nodes,
+        "moue",
+        [
+            helper.make_tensor_value_info("photo", real, [1, 3, size, size]),
+            helper.make_tensor_value_info("actions", real, ["frames", count]),
+        ],
+        [helper.make_tensor_value_info("frames", real, ["frames", 3, size, size])],
+        parts.constants,
+    )
+    model = helper.make_model(
+        graph,
+        producer_name="moue",
+        ir_version=max(encoder.ir_version, decoder.ir_version),
+        opset_imports=[helper.make_opsetid("", opset)],
+    )
+    onnx.checker.check_model(model)
+    return model
+
+
+class _Parts:
+    """Nodes and constants on their way into one graph."""
+
+    def __init__(self, opset: int, dtype: np.dtype[Any]) -> None:
+        self.opset = opset
+        self.dtype = dtype
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: list[TensorProto] = []
+
+    def constant(self, name: str, value: NDArray[Any]) -> None:
+        self.constants.append(numpy_helper.from_array(value, name))
+
+    def add(self, kind: str, inputs: list[str], *outputs: str, **attributes: Any) -> None:
+        self.nodes.append(helper.make_node(kind, inputs, list(outputs), **attributes))
+
+    def include(self, graph: onnx.GraphProto, prefix: str, inputs: dict[str, str]) -> None:
+        """Every node of another graph, its names under `prefix`, its inputs fed as given."""
+        names = {"": "", **inputs}
+        for tensor in graph.initializer:
+            names[tensor.name] = prefix + tensor.name
+            copy = TensorProto()
+            copy.CopyFrom(tensor)
+            copy.name = prefix + tensor.name
+            self.constants.append(copy)
+        for node in graph.node:
+            if any(attribute.HasField("g") for attribute in node.attribute):
+                raise BundleError(f"one graph cannot hold the {node.op_type} of the {graph.name}")
+            names.update({name: prefix + name for name in node.output if name})
+            copied = onnx.NodeProto()
+            copied.CopyFrom(node)
+            copied.name = prefix + node.name if node.name else ""
+            copied.input[:] = [names[name] for name in node.input]
+            copied.output[:] = [names[name] for name in node.output]
+            self.nodes.append(copied)
+
+
+def _add_skips(parts: _Parts, bundle: Bundle) -> dict[str, str]:
+    """Eq. 7 on every level where actions act; returns what feeds each input of the decoder."""
+    count = len(bundle.actions)
+    feeds = {}
+    for level in bundle.levels:
+        base, residual, skip = (f"{name}_{level.size}" for name in ("base", "residual", "skip"))
+        if not level.residual:
+            feeds[base] = f"encoder/{base}"
+            continue
+        parts.constant(f"{skip}/flat", np.array([count, -1], np.int64))
+        parts.constant(
+            f"{skip}/shape", np.array([-1, level.channels, level.size, level.size], np.int64)
+        )
+        parts.add("Reshape", [f"encoder/{residual}", f"{skip}/flat"], f"{skip}/residuals")
+        parts.add("MatMul", ["rows", f"{skip}/residuals"], f"{skip}/sum")
+        parts.add("Reshape", [f"{skip}/sum", f"{skip}/shape"], f"{skip}/moved")
+        parts.add("Add", [f"encoder/{base}", f"{skip}/moved"], skip)
+        feeds[skip] = skip
+    return feeds
+
+
+def _add_blend(parts: _Parts, size: int) -> None:
+    """`(1 - m) · warp(photo, flow) + m · colour`, flow and mask less what they are at rest.
+
+    Positions are computed in float32: FP16 would place the samples to within 1/32 of a pixel only.
+    """
+    real = TensorProto.FLOAT if parts.dtype == np.float32 else TensorProto.FLOAT16
+    centres = (np.arange(size, dtype=np.float32) * 2 + 1) / size - 1
+    grid = np.stack(np.meshgrid(centres, centres), axis=-1)[None]  # [1, S, S, 2], x, y in [-1, 1]
+    parts.constant("grid", grid)
+    parts.constant("two", np.array(2, np.float32))
+    parts.constant("zero", np.array(0, parts.dtype))
+    parts.constant("one", np.array(1, parts.dtype))
+    parts.constant("first", np.array([0], np.int64))
+    parts.constant("last", np.array([-1], np.int64))
+    parts.constant("end", np.array([np.iinfo(np.int64).max], np.int64))
+    parts.constant("axis", np.array([0], np.int64))
+    for name in ("flow", "mask", "colour"):  # the row of zeros is the last
+        raw = f"decoder/{name}"
+        parts.add("Slice", [raw, "first", "last", "axis"], f"{name}/frames")
+        parts.add("Slice", [raw, "last", "end", "axis"], f"{name}/rest")
+    parts.add("Sub", ["mask/frames", "mask/rest"], "mask/moved")
+    parts.add("Clip", ["mask/moved", "zero", "one"], "mask")
+    parts.add("Clip", ["colour/frames", "zero", "one"], "colour")
+
+    parts.add("Sub", ["flow/frames", "flow/rest"], "flow")
+    parts.add("Cast", ["flow"], "flow/single", to=TensorProto.FLOAT)
+    parts.add("Transpose", ["flow/single"], "flow/last", perm=[0, 2, 3, 1])
+    parts.add("Mul", ["flow/last", "two"], "flow/scaled")  # [-1, 1] spans the square's side twice
+    parts.add("Add", ["grid", "flow/scaled"], "positions")
+    parts.add("Shape", ["actions"], "frame_count", start=0, end=1)
+    parts.constant("picture", np.array([3, size, size], np.int64))
+    parts.add("Concat", ["frame_count", "picture"], "photo/shape", axis=0)
+    parts.add("Cast", ["photo"], "photo/single", to=TensorProto.FLOAT)
+    parts.add("Expand", ["photo/single", "photo/shape"], "photo/repeated")
+    parts.add(
+        "GridSample",
+        ["photo/repeated", "positions"],
+        "warped/single",
+        mode="linear" if parts.opset >= LINEAR_OPSET else "bilinear",
+        padding_mode="border",
+        align_corners=0,
+    )
+    parts.add("Cast", ["warped/single"], "warped", to=real)
+    parts.add("Sub", ["colour", "warped"], "painted")  # w + m · (c - w)
+    parts.add("Mul", ["mask", "painted"], "painted/masked")
+    parts.add("Add", ["warped", "painted/masked"], "frames")
+
+
+def _opset(model: onnx.ModelProto) -> int:
+    return max(
+        int(entry.version) for entry in model.opset_import if entry.domain in ("", "ai.onnx")
+    )

@@ -1,0 +1,170 @@
+"""What stands between the photo, the two graphs and the frame, three operations fast on any CPU.
+
+    preprocess → encoder → skip_sum → decoder → compose
+
+Each runs in the compiled `moue._core`, or, where that is missing, in NumPy (`reference.py`) with
+the same numbers: float32 within 1e-5, 8-bit within one level. `BACKEND` says which: "core" or
+"numpy". Every `threads` argument: 0 takes the processors this process may run on.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from moue.kernels import arguments
+from moue.kernels.reference import compose_reference, preprocess_reference, skip_sum_reference
+
+try:
+    from moue import _core
+except ImportError as error:
+    BACKEND = "numpy"
+    logging.getLogger(__name__).warning(
+        "moue._core cannot be loaded, so the slower NumPy kernels run; "
+        "install moue with pip to build it (%s)",
+        error,
+    )
+else:
+    BACKEND = "core"
+
+__all__ = [
+    "BACKEND",
+    "compose",
+    "compose_reference",
+    "cuda_devices",
+    "preprocess",
+    "preprocess_reference",
+    "skip_sum",
+    "skip_sum_reference",
+]
+
+
+def skip_sum(
+    base: NDArray[np.float32],
+    residual: NDArray[np.float32] | NDArray[np.float16],
+    actions: NDArray[np.float32],
+    out: NDArray[np.float32] | None = None,
+    *,
+    threads: int = 0,
+) -> NDArray[np.float32]:
+    """The features of every frame at one level: F = e0 + Σ a_i e_i (Fan et al. 2019, eq. 7).
+
+    Residuals whose weight is zero are never read.
+
+    Args:
+        base: e0, float32 [C, h, w].
+        residual: e_i, float32 or float16 [n, C, h, w].
+        actions: a, float32 [T, n].
+        out: float32 [T, C, h, w] to write to; allocated when None.
+
+    Returns:
+        float32 [T, C, h, w], which is `out` where one was given.
+
+    Raises:
+        ValueError: an argument has another dtype, shape or layout.
+    """
+    base = arguments.array("base", base, ["float32"], ["C", "h", "w"])
+    residual = arguments.array("residual", residual, ["float32", "float16"], ["n", *base.shape])
+    actions = arguments.array("actions", actions, ["float32"], ["T", len(residual)])
+    threads = arguments.at_least("threads", threads, 0)
+    inputs = base, residual, actions
+    out = arguments.output(out, "float32", (len(actions), *base.shape), apart_from=inputs)
+    if BACKEND == "core":
+        _core.skip_sum(base, residual, actions, out, threads)
+    else:
+        skip_sum_reference(base, residual, actions, out)
+    return out
+
+
+def preprocess(
+    photo: NDArray[np.uint8], to_photo: ArrayLike, size: int, *, threads: int = 0
+) -> NDArray[np.float32]:
+    """The face square of a photo as the generator's input.
+
+    Every output pixel is the mean of k×k bilinear samples, k = ⌈side / size⌉, so that a large face
+    is averaged down, not aliased. Outside the photo its edge pixels repeat.
+
+    Args:
+        photo: uint8 RGB [H, W, 3].
+        to_photo: float [2, 3], M with photo point = M (ux, uy, 1).
+        size: side of the result in pixels.
+
+    Returns:
+        float32 [3, size, size] in [0, 1].
+
+    Raises:
+        ValueError: an argument has another dtype or shape, or is out of range.
+    """
+    photo = arguments.array("photo", photo, ["uint8"], ["H", "W", 3])
+    to_photo = arguments.affine("to_photo", to_photo)
+    size, threads = arguments.at_least("size", size, 1), arguments.at_least("threads", threads, 0)
+    side = np.hypot(*to_photo[:, :2]).max()
+    taps = max(1, math.ceil(side / size - 1e-6))
+    out = np.empty((3, size, size), np.float32)
+    if BACKEND == "core":
+        _core.preprocess(photo, to_photo, taps, out, threads)
+    else:
+        preprocess_reference(photo, to_photo, taps, out)
+    return out
+
+
+def compose(
+    photo: NDArray[np.uint8],
+    to_crop: ArrayLike,
+    flow: NDArray[np.float32],
+    mask: NDArray[np.float32],
+    colour: NDArray[np.float32],
+    out: NDArray[np.uint8] | None = None,
+    *,
+    threads: int = 0,
+) -> NDArray[np.uint8]:
+    """A frame at the photo's own resolution: (1 − m) · warp(photo, flow) + m · colour.
+
+    Only pixels whose centre lies in the face square are written. Zero flow with zero mask gives
+    the photo back bit for bit.
+
+    Args:
+        photo: uint8 RGB [H, W, 3].
+        to_crop: float [2, 3], M with u = M (x, y, 1); the square is u in [0, 1]².
+        flow: float32 [2, S, S] (x, y), in sides of the square; the frame at u shows the photo at
+            u + flow(u).
+        mask: float32 [S, S], clipped to [0, 1].
+        colour: float32 RGB [3, S, S], clipped to [0, 1].
+        out: uint8 [H, W, 3] to write to, such as the frame of another face in the same photo;
+            a copy of the photo when None.
+
+    Returns:
+        uint8 RGB [H, W, 3], which is `out` where one was given.
+
+    Raises:
+        ValueError: an argument has another dtype, shape or layout, `to_crop` has no inverse, or
+            `out` shares memory with the photo.
+    """
+    photo = arguments.array("photo", photo, ["uint8"], ["H", "W", 3])
+    to_crop = arguments.affine("to_crop", to_crop)
+    mask = arguments.array("mask", mask, ["float32"], ["S", "S"])
+    size = len(mask)
+    flow = arguments.array("flow", flow, ["float32"], [2, size, size])
+    colour = arguments.array("colour", colour, ["float32"], [3, size, size])
+    if out is None:
+        out = photo.copy()
+    out = arguments.output(out, "uint8", photo.shape, apart_from=(photo,))
+    if BACKEND == "core":
+        _core.compose(photo, to_crop, flow, mask, colour, out, threads)
+    else:
+        compose_reference(photo, to_crop, flow, mask, colour, out)
+    return out
+
+
+def cuda_devices() -> list[str]:
+    """The CUDA devices of this machine, in CUDA's order.
+
+    Raises:
+        RuntimeError: there is none to use; the message says why.
+    """
+    if BACKEND != "core":
+        raise RuntimeError("moue._core, which asks CUDA, cannot be loaded")
+    return _core.cuda_devices()

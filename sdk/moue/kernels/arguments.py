@@ -1,0 +1,76 @@
+"""What the kernels take: every refusal names the argument, what it must be and what it was."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+def array(name: str, value: Any, dtypes: Sequence[str], shape: Sequence[int | str]) -> NDArray[Any]:
+    """`value` in C order, if its dtype is among `dtypes` and its shape fits.
+
+    A letter in `shape` stands for any length of at least 1, the same one wherever it stands again.
+    """
+    lengths = dict[int | str, int]()
+    if not (
+        isinstance(value, np.ndarray)
+        and value.dtype.name in dtypes
+        and value.dtype.isnative
+        and value.ndim == len(shape)
+        and all(
+            got == (want if isinstance(want, int) else lengths.setdefault(want, max(got, 1)))
+            for got, want in zip(value.shape, shape, strict=True)
+        )
+    ):
+        wanted = f"{' or '.join(dtypes)} [{', '.join(map(str, shape))}]"
+        raise ValueError(f"{name} must be {wanted}, but got {_described(value)}")
+    return np.ascontiguousarray(value)
+
+
+def affine(name: str, value: ArrayLike) -> NDArray[np.float64]:
+    """`value` as float64 [2, 3], if it is finite and has an inverse."""
+    matrix = np.ascontiguousarray(value, np.float64)
+    if matrix.shape != (2, 3) or not np.isfinite(matrix).all():
+        raise ValueError(f"{name} must be six finite numbers [2, 3], but got {matrix.tolist()}")
+    (a, b, _), (c, d, _) = matrix.tolist()
+    if not 0 < abs(a * d - b * c) < math.inf:
+        raise ValueError(f"{name} must have an inverse, but got {matrix.tolist()}")
+    return matrix
+
+
+def at_least(name: str, value: int, least: int) -> int:
+    """`value` as an int, if it is that much."""
+    number = operator.index(value)
+    if number < least:
+        raise ValueError(f"{name} must be at least {least}, but got {number}")
+    return number
+
+
+def output(
+    value: NDArray[Any] | None,
+    dtype: str,
+    shape: Sequence[int],
+    apart_from: Sequence[NDArray[Any]] = (),
+) -> NDArray[Any]:
+    """The array to write to: `value` itself if it fits, a new one when None."""
+    if value is None:
+        return np.empty(shape, dtype)
+    array("out", value, [dtype], shape)
+    if not (value.flags.c_contiguous and value.flags.writeable):
+        raise ValueError("out must be writeable and C-contiguous, but got a view that is not")
+    if any(np.may_share_memory(value, other) for other in apart_from):
+        raise ValueError(
+            "out must be an array of its own, but got one that shares an input's memory"
+        )
+    return value
+
+
+def _described(value: Any) -> str:
+    if not isinstance(value, np.ndarray):
+        return type(value).__name__
+    return f"{value.dtype} [{', '.join(map(str, value.shape))}]"

@@ -1,0 +1,75 @@
+"""The kernels in plain NumPy: the oracle of `moue._core`, and its stand-in where it is missing.
+
+Arguments are those of the functions of the same name in `moue.kernels`, already checked; results
+are written to `out`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def skip_sum_reference(
+    base: NDArray[np.float32],
+    residual: NDArray[np.float32] | NDArray[np.float16],
+    actions: NDArray[np.float32],
+    out: NDArray[np.float32],
+) -> None:
+    for weights, total in zip(actions, out, strict=True):
+        total[...] = base
+        for i in np.flatnonzero(weights):
+            total += weights[i] * residual[i].astype(np.float32)
+
+
+def preprocess_reference(
+    photo: NDArray[np.uint8], to_photo: NDArray[np.float64], taps: int, out: NDArray[np.float32]
+) -> None:
+    size = out.shape[-1]
+    total = np.zeros((size * size, 3))
+    for v, h in np.ndindex(taps, taps):
+        ux, uy = ((np.arange(size) + (tap + 0.5) / taps) / size for tap in (h, v))
+        grid = np.stack([*np.meshgrid(ux, uy), np.ones((size, size))])
+        x, y = to_photo @ grid.reshape(3, -1)
+        total += _bilinear(photo, x - 0.5, y - 0.5)
+    out[...] = (total / (255 * taps**2)).T.reshape(3, size, size)
+
+
+def compose_reference(
+    photo: NDArray[np.uint8],
+    to_crop: NDArray[np.float64],
+    flow: NDArray[np.float32],
+    mask: NDArray[np.float32],
+    colour: NDArray[np.float32],
+    out: NDArray[np.uint8],
+) -> None:
+    height, width = photo.shape[:2]
+    x, y = np.arange(width) + 0.5, np.arange(height)[:, None] + 0.5
+    ux = to_crop[0, 0] * x + to_crop[0, 1] * y + to_crop[0, 2]
+    uy = to_crop[1, 0] * x + to_crop[1, 1] * y + to_crop[1, 2]
+    rows, columns = np.nonzero((ux >= 0) & (ux <= 1) & (uy >= 0) & (uy <= 1))
+
+    painted = np.concatenate([mask[None], colour])
+    layers = np.concatenate([flow, np.fmin(np.fmax(painted, 0), 1)]).transpose(1, 2, 0)
+    size = len(mask)
+    here = _bilinear(layers, ux[rows, columns] * size - 0.5, uy[rows, columns] * size - 0.5)
+    dx, dy = np.linalg.inv(to_crop[:, :2]) @ here[:, :2].T
+    warped = _bilinear(photo, columns + dx, rows + dy)
+    m, paint = here[:, 2:3], here[:, 3:]
+    out[rows, columns] = np.floor((1 - m) * warped + m * 255 * paint + 0.5)
+
+
+def _bilinear(
+    image: NDArray[np.uint8] | NDArray[np.float32], x: NDArray[np.float64], y: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Samples image [h, w, c] at points [k] from the centre of pixel (0, 0); edges repeat."""
+    height, width = image.shape[:2]
+    x = np.fmin(np.fmax(x, 0), width - 1)
+    y = np.fmin(np.fmax(y, 0), height - 1)
+    x0, y0 = x.astype(np.intp), y.astype(np.intp)
+    x1, y1 = np.minimum(x0 + 1, width - 1), np.minimum(y0 + 1, height - 1)
+    fx, fy = (x - x0)[:, None], (y - y0)[:, None]
+    upper = image[y0, x0] * (1 - fx) + image[y0, x1] * fx
+    lower = image[y1, x0] * (1 - fx) + image[y1, x1] * fx
+    result: NDArray[np.float64] = upper * (1 - fy) + lower * fy
+    return result

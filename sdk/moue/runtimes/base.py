@@ -1,0 +1,143 @@
+"""The seam of every runtime: photo → features, once; skips → flow, mask, colour, per frame."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from moue.bundle import Bundle
+from moue.errors import BundleError, RuntimeUnavailableError, UsageError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+Tensors = dict[str, NDArray[np.float32]]
+Shape = tuple[int | str, ...]  # a name stands for an axis of any length
+FRAMES = "frames"
+
+
+class Runtime(ABC):
+    """Runs the encoder and the decoder of one bundle. Inputs are checked here, for every runtime.
+
+    Attributes:
+        name: as `--runtime` takes it.
+        device: where it runs, as `--device` takes it.
+    """
+
+    name: str
+    device: str
+    closed = False
+
+    def __init__(self, bundle: Bundle) -> None:
+        size = bundle.input_size
+        self.encoder_inputs: dict[str, Shape] = {"photo": (1, 3, size, size)}
+        self.encoder_outputs: dict[str, Shape] = {}
+        self.decoder_inputs: dict[str, Shape] = {}
+        for level in bundle.levels:
+            cells = (level.channels, level.size, level.size)
+            self.encoder_outputs[f"base_{level.size}"] = (1, *cells)
+            if level.residual:
+                self.encoder_outputs[f"residual_{level.size}"] = (len(bundle.actions), *cells)
+                self.decoder_inputs[f"skip_{level.size}"] = (FRAMES, *cells)
+            else:
+                self.decoder_inputs[f"base_{level.size}"] = (1, *cells)
+        self.decoder_outputs: dict[str, Shape] = {
+            "flow": (FRAMES, 2, size, size),
+            "mask": (FRAMES, 1, size, size),
+            "colour": (FRAMES, 3, size, size),
+        }
+
+    def encode(self, photo: NDArray[np.float32]) -> Tensors:
+        """The features of one face.
+
+        Args:
+            photo: float32 [1, 3, S, S] in [0, 1], the face square.
+
+        Returns:
+            `base_{size}` float32 [1, C, h, w] for every level, `residual_{size}` float32
+            [n, C, h, w] for every level where actions act.
+        """
+        self._check_inputs({"photo": photo}, self.encoder_inputs)
+        return self._checked(self._encode(photo), self.encoder_outputs)
+
+    def decode(self, features: Mapping[str, NDArray[np.float32]]) -> Tensors:
+        """The decoder's raw outputs for T frames.
+
+        Args:
+            features: `skip_{size}` float32 [T, C, h, w] for every level where actions act
+                (eq. 7: `skip = e0 + Σ a_i e_i`), `base_{size}` float32 [1, C, h, w] for the others.
+
+        Returns:
+            `flow` float32 [T, 2, S, S], `mask` [T, 1, S, S] and `colour` [T, 3, S, S].
+        """
+        self._check_inputs(features, self.decoder_inputs)
+        return self._checked(self._decode(features), self.decoder_outputs)
+
+    def close(self) -> None:
+        """Gives back what the runtime holds; it cannot be used afterwards."""
+        if not self.closed:
+            self.closed = True
+            self._release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @abstractmethod
+    def _encode(self, photo: NDArray[np.float32]) -> Tensors: ...
+
+    @abstractmethod
+    def _decode(self, features: Mapping[str, NDArray[np.float32]]) -> Tensors: ...
+
+    @abstractmethod
+    def _release(self) -> None: ...
+
+    def _check_inputs(
+        self, given: Mapping[str, NDArray[np.float32]], wanted: Mapping[str, Shape]
+    ) -> None:
+        if self.closed:
+            raise UsageError(f"the {self.name} runtime is closed; open another")
+        if given.keys() != wanted.keys():
+            raise UsageError(f"inputs must be {sorted(wanted)}, but got {sorted(given)}")
+        for name, shape in wanted.items():
+            if given[name].dtype != np.float32 or not _fits(given[name], shape):
+                raise UsageError(
+                    f"{name} must be float32 {list(shape)}, "
+                    f"but got {given[name].dtype} {list(given[name].shape)}"
+                )
+        frames = {len(given[name]) for name, shape in wanted.items() if shape[0] == FRAMES}
+        if len(frames) > 1:
+            raise UsageError(f"every skip must hold as many frames, but got {sorted(frames)}")
+
+    def _checked(self, outputs: Tensors, wanted: Mapping[str, Shape]) -> Tensors:
+        for name, shape in wanted.items():
+            if not _fits(outputs[name], shape):
+                raise BundleError(
+                    f"the bundle's {name} must be {list(shape)}, "
+                    f"but came out as {list(outputs[name].shape)}"
+                )
+            if not np.isfinite(outputs[name]).all():
+                raise RuntimeUnavailableError(
+                    f"{self.name} on {self.device} gave {name} values that are not finite; "
+                    "try another --runtime or --device"
+                )
+        return outputs
+
+
+def _fits(array: NDArray[np.float32], shape: Shape) -> bool:
+    return array.ndim == len(shape) and all(
+        length > 0 if axis == FRAMES else length == axis
+        for length, axis in zip(array.shape, shape, strict=True)
+    )

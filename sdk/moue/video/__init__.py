@@ -1,0 +1,14 @@
+"""Reading and writing videos, animations and pictures."""
+
+from moue.video.reader import VideoReader, read_frames
+from moue.video.writer import Output, Written, check_output, check_rate, write_frames
+
+__all__ = [
+    "Output",
+    "VideoReader",
+    "Written",
+    "check_output",
+    "check_rate",
+    "read_frames",
+    "write_frames",
+]

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from moue import cli
+from tests.cli import assert_one_line
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        ([], "the following arguments are required: COMMAND"),
+        (["sing"], "invalid choice: 'sing'"),
+        (["animate"], "the following arguments are required: PHOTO, -o/--output"),
+        (["export", "--threads", "x"], "invalid int value: 'x'"),
+    ],
+)
+def test_wrong_usage(moue, argv, words):
+    assert_one_line(moue(*argv), 2, words)
+
+
+@pytest.mark.parametrize("command", ["animate", "export", "doctor"])
+def test_help_has_an_example_and_the_defaults(moue, command):
+    ran = moue(command, "--help")
+    assert (ran.code, ran.err) == (0, "")
+    assert f"  moue {command} " in ran.out
+    assert "(default: edge)" in ran.out
+    assert command in moue("--help").out
+
+
+def test_version(moue):
+    assert moue("--version").out.startswith("moue 0.")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (MemoryError(), 1, "out of memory"),
+        (ZeroDivisionError("of\nsome kind"), 1, "unforeseen ZeroDivisionError at test_usage.py:"),
+    ],
+)
+def test_no_failure_shows_a_traceback(animate, tmp_path, monkeypatch, error, code, words):
+    def fail(arguments):
+        raise error
+
+    monkeypatch.setattr(cli, "animate", fail)
+    assert_one_line(animate("-o", tmp_path / "out.mp4"), code, words)
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["doctor", "--bundle", "none"]])
+def test_a_reader_that_leaves_is_no_error(argv):
+    with subprocess.Popen(
+        [sys.executable, "-m", "moue", *argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as command:
+        command.stdout.close()
+        assert command.stderr.read() == b""
+    assert command.returncode in (0, 1)

@@ -1,0 +1,79 @@
+"""A wrong argument is refused by name, whichever backend would have run."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from moue import kernels
+
+PHOTO = np.zeros((6, 5, 3), np.uint8)
+EYE = [[1, 0, 0], [0, 1, 0]]
+READ_ONLY = PHOTO.copy()
+READ_ONLY.flags.writeable = False
+
+
+def zeros(*shape, dtype=np.float32):
+    return np.zeros(shape, dtype)
+
+
+def skip_sum(**changed):
+    good = {"base": zeros(2, 3, 3), "residual": zeros(4, 2, 3, 3), "actions": zeros(1, 4)}
+    return kernels.skip_sum(**{**good, **changed})
+
+
+def preprocess(**changed):
+    return kernels.preprocess(**{"photo": PHOTO, "to_photo": EYE, "size": 4, **changed})
+
+
+def compose(**changed):
+    maps = {"flow": zeros(2, 4, 4), "mask": zeros(4, 4), "colour": zeros(3, 4, 4)}
+    return kernels.compose(**{"photo": PHOTO, "to_crop": EYE, **maps, **changed})
+
+
+@pytest.mark.parametrize(
+    ("kernel", "changed", "complaint"),
+    [
+        (skip_sum, {"base": None}, r"base must be float32 \[C, h, w\], but got NoneType"),
+        (skip_sum, {"base": zeros(0, 3, 3)}, r"base must be .*, but got float32 \[0, 3, 3\]"),
+        (skip_sum, {"residual": zeros(4, 2, 3, 4)}, r"residual must be float32 or float16 \[n, 2"),
+        (skip_sum, {"residual": zeros(4, 2, 3, 3, dtype=float)}, "residual must be"),
+        (skip_sum, {"actions": zeros(1, 5)}, r"actions must be float32 \[T, 4\]"),
+        (skip_sum, {"actions": zeros(4)}, "actions must be"),
+        (skip_sum, {"actions": zeros(1, 4, dtype=">f4")}, "actions must be"),
+        (skip_sum, {"out": zeros(2, 2, 3, 3)}, r"out must be float32 \[1, 2, 3, 3\]"),
+        (skip_sum, {"out": zeros(1, 2, 3, 6)[..., ::2]}, "out must be writeable and C-contiguous"),
+        (skip_sum, {"threads": -1}, "threads must be at least 0, but got -1"),
+        (
+            preprocess,
+            {"photo": zeros(6, 5, 3)},
+            r"photo must be uint8 \[H, W, 3\], but got float32",
+        ),
+        (preprocess, {"photo": PHOTO[..., :2]}, "photo must be"),
+        (preprocess, {"to_photo": np.eye(3)}, "to_photo must be six finite numbers"),
+        (preprocess, {"to_photo": [[1, 0, np.nan], [0, 1, 0]]}, "to_photo must be six finite"),
+        (preprocess, {"size": 0}, "size must be at least 1, but got 0"),
+        (compose, {"to_crop": np.zeros((2, 3))}, "to_crop must have an inverse"),
+        (compose, {"to_crop": np.full((2, 3), np.inf)}, "to_crop must be six finite numbers"),
+        (compose, {"flow": zeros(4, 4, 2)}, r"flow must be float32 \[2, 4, 4\]"),
+        (
+            compose,
+            {"mask": zeros(4, 5)},
+            r"mask must be float32 \[S, S\], but got float32 \[4, 5\]",
+        ),
+        (compose, {"colour": zeros(3, 5, 5)}, r"colour must be float32 \[3, 4, 4\]"),
+        (compose, {"out": PHOTO}, "out must be an array of its own"),
+        (compose, {"out": READ_ONLY}, "out must be writeable"),
+    ],
+)
+def test_refused_by_name(kernel, changed, complaint):
+    kernel()
+    with pytest.raises(ValueError, match=complaint):
+        kernel(**changed)
+
+
+def test_inputs_of_any_layout_are_taken():
+    photo = np.random.default_rng(0).integers(0, 256, (6, 5, 3), np.uint8)
+    np.testing.assert_array_equal(
+        preprocess(photo=photo[::-1, :, ::-1]), preprocess(photo=photo[::-1, :, ::-1].copy())
+    )

@@ -1,0 +1,177 @@
+"""The compiled kernels give the numbers of their NumPy references, whatever they are handed."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from moue import kernels
+
+pytestmark = pytest.mark.skipif(kernels.BACKEND != "core", reason="compares moue._core with NumPy")
+fuzzed = settings(max_examples=60, deadline=None)
+
+seeds = st.integers(0, 2**32 - 1).map(np.random.default_rng)
+lengths = st.integers(1, 40)
+
+
+def matrices(cx, cy, side, angle):
+    """(to_photo, to_crop) of a face square."""
+    c, s = math.cos(angle) * side, math.sin(angle) * side
+    to_photo = np.array([[c, -s, cx - (c - s) / 2], [s, c, cy - (s + c) / 2]])
+    inverse = np.linalg.inv(to_photo[:, :2])
+    return to_photo, np.column_stack([inverse, -inverse @ to_photo[:, 2]])
+
+
+@st.composite
+def squares(draw, height, width):
+    """Those of a square anywhere in, over the edge of, or beside the photo."""
+    reach = st.floats(-0.5, 1.5)
+    cx, cy = draw(reach) * width, draw(reach) * height
+    side = draw(st.floats(0.5, 100))
+    angle = draw(st.sampled_from([0, math.pi / 2, math.pi / 4]) | st.floats(-math.pi, math.pi))
+    return matrices(cx, cy, side, angle)
+
+
+def photo_of(rng, height, width):
+    return rng.integers(0, 256, (height, width, 3), np.uint8)
+
+
+def maps_of(rng, size, motion=0.2):
+    flow = rng.normal(0, motion, (2, size, size)).astype(np.float32)
+    mask, colour = rng.normal(0.5, 0.5, (size, size)), rng.normal(0.5, 0.5, (3, size, size))
+    return flow, mask.astype(np.float32), colour.astype(np.float32)
+
+
+@fuzzed
+@given(seeds, *[st.integers(1, 9)] * 5, st.sampled_from([np.float32, np.float16]), st.data())
+def test_skip_sum_is_the_reference(rng, frames, n, channels, h, w, dtype, data):
+    base = rng.normal(size=(channels, h, w)).astype(np.float32)
+    residual = rng.normal(size=(n, channels, h, w)).astype(dtype)
+    actions = rng.random((frames, n), np.float32) * (rng.random((frames, n)) < 0.5)
+    actions = actions.astype(np.float32)
+    unused = ~actions.any(0)
+    residual[unused] = np.nan  # would show in the sum, were it read
+    expected = np.empty((frames, *base.shape), np.float32)
+    kernels.skip_sum_reference(base, residual, actions, expected)
+    total = kernels.skip_sum(base, residual, actions, threads=data.draw(st.integers(0, 3)))
+    np.testing.assert_array_equal(total, expected)
+
+
+def test_skip_sum_reads_every_half_float():
+    halves = np.arange(2**16, dtype=np.uint16).view(np.float16).reshape(1, 1, 256, 256)
+    base = np.zeros((1, 256, 256), np.float32)
+    with np.errstate(invalid="ignore"):  # half of the infinities' neighbours are signalling NaN
+        total = kernels.skip_sum(base, halves, np.ones((1, 1), np.float32))
+        np.testing.assert_array_equal(total, halves.astype(np.float32))
+
+
+def test_skip_sum_of_several_blocks_and_threads():
+    rng = np.random.default_rng(0)
+    base = rng.normal(size=(16, 65, 63)).astype(np.float32)
+    residual = rng.normal(size=(5, *base.shape)).astype(np.float32)
+    actions = rng.random((3, 5), np.float32)
+    expected = np.empty((3, *base.shape), np.float32)
+    kernels.skip_sum_reference(base, residual, actions, expected)
+    for threads in (1, 2, 7):
+        out = np.full_like(expected, np.nan)
+        assert kernels.skip_sum(base, residual, actions, out, threads=threads) is out
+        np.testing.assert_array_equal(out, expected)
+
+
+@fuzzed
+@given(seeds, lengths, lengths, st.integers(1, 17), st.data())
+def test_preprocess_is_the_reference(rng, height, width, size, data):
+    photo = photo_of(rng, height, width)
+    to_photo, _ = data.draw(squares(height, width))
+    crop = kernels.preprocess(photo, to_photo, size)
+    taps = max(1, math.ceil(np.hypot(*to_photo[:, :2]).max() / size - 1e-6))
+    expected = np.empty_like(crop)
+    kernels.preprocess_reference(photo, to_photo, taps, expected)
+    np.testing.assert_allclose(crop, expected, rtol=0, atol=1e-5)
+    assert 0 <= crop.min() <= crop.max() <= 1 + 1e-6
+
+
+@pytest.mark.parametrize("scale", [1, 2, 3])
+def test_preprocess_averages_whole_pixels_exactly(scale):
+    photo = photo_of(np.random.default_rng(0), 12, 12)
+    side = 12 / scale
+    crop = kernels.preprocess(photo, [[12, 0, 0], [0, 12, 0]], int(side))
+    boxes = photo.reshape(int(side), scale, int(side), scale, 3).mean((1, 3)) / 255
+    np.testing.assert_allclose(crop, boxes.transpose(2, 0, 1), rtol=0, atol=1e-6)
+
+
+@fuzzed
+@given(seeds, lengths, lengths, st.integers(1, 17), st.data())
+def test_compose_is_the_reference(rng, height, width, size, data):
+    photo, canvas = photo_of(rng, height, width), photo_of(rng, height, width)
+    _, to_crop = data.draw(squares(height, width))
+    flow, mask, colour = maps_of(rng, size, motion=data.draw(st.sampled_from([0.01, 0.2, 5])))
+    expected = canvas.copy()
+    kernels.compose_reference(
+        photo, to_crop, flow, np.clip(mask, 0, 1), np.clip(colour, 0, 1), expected
+    )
+    frame = kernels.compose(photo, to_crop, flow, mask, colour, canvas.copy())
+    x, y = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
+    u = [row[0] * x + row[1] * y + row[2] for row in to_crop]
+    outside = np.any([(v < 0) | (v > 1) for v in u], axis=0)
+    np.testing.assert_array_equal(frame[outside], canvas[outside])
+    assert np.abs(frame.astype(int) - expected).max() <= 1
+
+
+@fuzzed
+@given(seeds, lengths, lengths, st.integers(1, 17), st.data())
+def test_compose_of_nothing_is_the_photo(rng, height, width, size, data):
+    photo = photo_of(rng, height, width)
+    _, to_crop = data.draw(squares(height, width))
+    colour = maps_of(rng, size)[2]
+    still, clear = np.zeros((2, size, size), np.float32), np.zeros((size, size), np.float32)
+    np.testing.assert_array_equal(kernels.compose(photo, to_crop, still, clear, colour), photo)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 3e38, -3e38])
+@pytest.mark.parametrize("which", ["flow", "mask", "colour"])
+def test_compose_survives_numbers_that_are_none(which, value):
+    rng = np.random.default_rng(0)
+    photo, size = photo_of(rng, 40, 30), 8
+    maps = dict(zip(("flow", "mask", "colour"), maps_of(rng, size), strict=True))
+    maps[which][...] = value
+    to_crop = np.array([[1 / 20, 0, -0.2], [0, 1 / 20, -0.4]])
+    frame = kernels.compose(photo, to_crop, **maps)
+    np.testing.assert_array_equal(frame[:8], photo[:8])
+
+
+@pytest.mark.parametrize("scale", [1e-150, 1e-12, 1e-6, 1e6, 1e12, 1e150])
+@pytest.mark.parametrize("turn", [0, 0.3])
+def test_matrices_of_absurd_scale_stay_within_the_photo(scale, turn):
+    rng = np.random.default_rng(0)
+    photo = photo_of(rng, 33, 21)
+    c, s = math.cos(turn) * scale, math.sin(turn) * scale
+    to_crop = np.array([[c, -s, 0.5 - (c - s) * 10.5], [s, c, 0.5 - (s + c) * 10.5]])
+    frame = kernels.compose(photo, to_crop, *maps_of(rng, 16))
+    assert frame.shape == photo.shape
+
+
+def test_without_the_extension_numpy_does_the_same(monkeypatch):
+    rng = np.random.default_rng(0)
+    photo = photo_of(rng, 64, 48)
+    to_photo, to_crop = matrices(24, 30, 31, 0.3)
+    base, residual = rng.random((2, 4, 4), np.float32), rng.random((3, 2, 4, 4), np.float32)
+    maps, actions = maps_of(rng, 16), rng.random((2, 3), np.float32)
+
+    def run():
+        return (
+            kernels.preprocess(photo, to_photo, 16) * 255,
+            kernels.skip_sum(base, residual, actions),
+            kernels.compose(photo, to_crop, *maps).astype(float),
+        )
+
+    compiled = run()
+    monkeypatch.setattr(kernels, "BACKEND", "numpy")
+    for one, other, tolerance in zip(compiled, run(), (1e-3, 1e-5, 1), strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=tolerance)
+    with pytest.raises(RuntimeError, match="cannot be loaded"):
+        kernels.cuda_devices()

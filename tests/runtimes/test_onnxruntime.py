@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from moue.bundle import load_bundle
+from moue.errors import BundleError, UsageError
+from moue.runtimes.onnxruntime import OnnxRuntime, usable_cores
+from tests.tiny import SIZE, write_manifest
+
+
+def test_runs_both_graphs_in_float32(tiny_bundle: Path) -> None:
+    photo = np.random.default_rng(0).random((1, 3, SIZE, SIZE), np.float32)
+    with OnnxRuntime(load_bundle(tiny_bundle), threads=1) as runtime:
+        features = runtime.encode(photo)
+        skips = {f"skip_{size}": np.repeat(features[f"base_{size}"], 2, axis=0) for size in (4, 8)}
+        outputs = runtime.decode({**skips, "base_16": features["base_16"]})
+    assert {array.dtype for array in (*features.values(), *outputs.values())} == {np.dtype("f4")}
+    assert all(np.array_equal(array[0], array[1]) for array in outputs.values())
+    assert np.abs(outputs["flow"]).max() > 0
+
+
+def test_threads_default_to_the_cores_it_may_use(tiny_bundle: Path) -> None:
+    bundle = load_bundle(tiny_bundle)
+    assert OnnxRuntime(bundle).threads == usable_cores() == len(os.sched_getaffinity(0))
+    assert OnnxRuntime(bundle, threads=3).threads == 3
+
+
+@pytest.mark.parametrize("threads", [-1, 1.5, True, "2", None])
+def test_wrong_threads(tiny_bundle: Path, threads: Any) -> None:
+    with pytest.raises(UsageError, match="threads must be 0"):
+        OnnxRuntime(load_bundle(tiny_bundle), threads)
+
+
+def rename_output(model: onnx.ModelProto) -> None:
+    model.graph.node[-1].output[0] = model.graph.output[0].name = "motion"
+
+
+def use_unknown_operation(model: onnx.ModelProto) -> None:
+    model.graph.node[0].op_type = "NoSuchOperation"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (rename_output, "the decoder of .* must have .*'flow'.*, but has .*'motion'"),
+        (use_unknown_operation, "onnxruntime refuses the decoder"),
+    ],
+)
+def test_graphs_that_do_not_fit(
+    tiny_bundle: Path, tmp_path: Path, change: Any, message: str
+) -> None:
+    folder = shutil.copytree(tiny_bundle, tmp_path / "bundle")
+    model = onnx.load(folder / "decoder.onnx")
+    change(model)
+    onnx.save(model, folder / "decoder.onnx")
+    write_manifest(folder)
+    with pytest.raises(BundleError, match=message):
+        OnnxRuntime(load_bundle(folder))

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+import moue
+from moue import kernels
+from moue.actions import action_vector
+from moue.bundle import load_bundle
+from moue.errors import BundleError
+from moue.graphs import as_float32, one_graph
+from tests.tiny import SIZE, write_manifest, write_tiny_bundle
+
+
+def run(model: onnx.ModelProto, inputs: dict[str, NDArray]) -> NDArray:
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    return session.run(None, inputs)[0]
+
+
+@pytest.mark.parametrize("graph", ["encoder", "decoder"])
+def test_float32_leaves_no_half_behind(tiny_bundle: Path, graph: str) -> None:
+    model = load_bundle(tiny_bundle).graph(graph)
+    before = model.SerializeToString()
+    single = as_float32(model)
+    assert model.SerializeToString() == before
+    onnx.checker.check_model(single, full_check=True)
+    values = [*single.graph.input, *single.graph.output, *single.graph.value_info]
+    assert {value.type.tensor_type.elem_type for value in values} == {TensorProto.FLOAT}
+    for half, full in zip(model.graph.initializer, single.graph.initializer, strict=True):
+        assert full.data_type != TensorProto.FLOAT16
+        assert np.array_equal(numpy_helper.to_array(half), numpy_helper.to_array(full))
+
+
+def test_float32_reaches_constants_casts_and_branches() -> None:
+    half = TensorProto.FLOAT16
+
+    def branch(name: str, value: float) -> onnx.GraphProto:
+        constant = numpy_helper.from_array(np.array([value], np.float16))
+        nodes = [
+            helper.make_node("Constant", [], [f"{name}/c"], value=constant),
+            helper.make_node("Cast", ["x"], [f"{name}/x"], to=half),
+            helper.make_node("Add", [f"{name}/x", f"{name}/c"], [name]),
+        ]
+        return helper.make_graph(nodes, name, [], [helper.make_tensor_value_info(name, half, [1])])
+
+    node = helper.make_node(
+        "If", ["yes"], ["y"], then_branch=branch("a", 1), else_branch=branch("b", 2)
+    )
+    inputs = [
+        helper.make_tensor_value_info("yes", TensorProto.BOOL, []),
+        helper.make_tensor_value_info("x", TensorProto.INT64, [1]),
+    ]
+    graph = helper.make_graph([node], "g", inputs, [helper.make_tensor_value_info("y", half, [1])])
+    model = helper.make_model(graph, ir_version=9, opset_imports=[helper.make_opsetid("", 18)])
+    for yes, wanted in ((True, 4), (False, 5)):
+        out = run(as_float32(model), {"yes": np.array(yes), "x": np.array([3])})
+        assert out.dtype == np.float32
+        assert out.tolist() == [wanted]
+
+
+def by_hand(animator: moue.Animator, face: moue.animator.EncodedFace, photo, vectors) -> NDArray:
+    """f(I, a) over the face square as the animator computes it, but not rounded to 8 bits."""
+    outputs = animator._decode(face, vectors)
+    flow = outputs["flow"] - face.rest_flow
+    mask = (outputs["mask"] - face.rest_mask).clip(0, 1)
+    rows, columns = np.mgrid[:SIZE, :SIZE]
+    frames = []
+    for dx, dy in flow * SIZE:
+        x, y = (columns + dx).clip(0, SIZE - 1), (rows + dy).clip(0, SIZE - 1)
+        x0, y0 = x.astype(int), y.astype(int)
+        x1, y1 = np.minimum(x0 + 1, SIZE - 1), np.minimum(y0 + 1, SIZE - 1)
+        fx, fy = x - x0, y - y0
+        upper = photo[:, y0, x0] * (1 - fx) + photo[:, y0, x1] * fx
+        lower = photo[:, y1, x0] * (1 - fx) + photo[:, y1, x1] * fx
+        frames.append(upper * (1 - fy) + lower * fy)
+    return (1 - mask) * np.stack(frames) + mask * outputs["colour"].clip(0, 1)
+
+
+@pytest.mark.parametrize("opset", [18, 20])
+def test_one_graph_is_the_animator(
+    opset: int, tmp_path: Path, portrait_photo: NDArray[np.uint8]
+) -> None:
+    folder = write_tiny_bundle(tmp_path / "b", opset=opset)
+    with moue.Animator(folder, threads=1) as animator:
+        portrait = animator.prepare(portrait_photo)
+        face = portrait.faces[0]
+        square = kernels.preprocess(portrait_photo, face.square.to_photo(), SIZE)
+        happy = moue.expression("happy")
+        vectors = np.stack([action_vector(happy.at(d), animator.actions) for d in (0, 0.5, 1)])
+        wanted = by_hand(animator, face, square, vectors)
+
+        single = one_graph(animator.bundle, fp32=True)
+        frames = run(single, {"photo": square[None], "actions": vectors})
+        assert frames.shape == (3, 3, SIZE, SIZE)
+        assert np.abs(frames[0] - square).max() < 1e-5
+        assert np.abs(frames - wanted).max() * 255 < 0.1
+        assert np.abs(frames[2] - frames[0]).max() * 255 > 20
+        alone = run(single, {"photo": square[None], "actions": vectors[2:]})
+        assert np.abs(alone - frames[2:]).max() * 255 < 0.1
+
+        half = one_graph(animator.bundle)
+        inputs = {"photo": square[None].astype(np.float16), "actions": vectors.astype(np.float16)}
+        rough = run(half, inputs)
+        assert rough.dtype == np.float16
+        assert np.abs(rough - frames).max() * 255 < 2
+        assert np.abs(rough[0] - square).max() * 255 < 0.2
+
+
+def test_one_graph_holds_the_weights_once_in_half(tiny_bundle: Path) -> None:
+    bundle = load_bundle(tiny_bundle)
+    size = len(one_graph(bundle).SerializeToString())
+    listed = sum(graph.bytes for graph in bundle.manifest.graphs.values())
+    assert size < listed + 8 * SIZE * SIZE + 20_000
+
+
+def test_one_graph_wants_one_opset(tmp_path: Path) -> None:
+    folder = write_tiny_bundle(tmp_path / "b", opset=18)
+    (write_tiny_bundle(tmp_path / "c", opset=20) / "decoder.onnx").replace(folder / "decoder.onnx")
+    write_manifest(folder)
+    with pytest.raises(BundleError, match="but they are at 18 and 20"):
+        one_graph(load_bundle(folder))

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from training.generator import EdgeGenerator, Layers, Level, PaperGenerator, compose, warp
+
+LEVELS = (Level(8, 12, 10, True), Level(16, 8, 8, True), Level(32, 6, 4, False))
+SIZE = 64
+
+
+@pytest.fixture
+def generator() -> EdgeGenerator:
+    torch.manual_seed(0)
+    return EdgeGenerator(5, LEVELS).eval()
+
+
+@pytest.fixture
+def photo() -> torch.Tensor:
+    return torch.rand(2, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
+
+
+@torch.no_grad()
+def test_at_rest_the_frame_is_the_photo(generator, photo):
+    frames = generator(photo, torch.zeros(2, 3, 5))
+    torch.testing.assert_close(frames, photo.repeat_interleave(3, 0), atol=1e-5, rtol=0)
+
+
+@torch.no_grad()
+def test_features_are_linear_in_the_actions(generator, photo):
+    """Eq. 7: summing matrices, as training does, equals summing folded feature maps."""
+    actions = torch.rand(2, 4, 5)
+    maps = generator.trunk(photo)[::-1]
+    for skip, trunk in zip(generator.skips, maps, strict=True):
+        summed = skip(trunk, actions).unflatten(0, (2, 4))
+        for index in range(2):
+            base, residual = skip.folded(trunk[index : index + 1])
+            expected = base.expand(4, -1, -1, -1)
+            if residual is not None:
+                expected = expected + torch.einsum("kn,nchw->kchw", actions[index], residual)
+            torch.testing.assert_close(summed[index], expected, atol=1e-4, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_nothing_moves_at_the_border_of_the_square(generator, photo):
+    layers = generator.layers(photo, torch.ones(2, 1, 5))
+    inner = layers.flow[..., 20:44, 20:44].abs().max()
+    assert layers.flow[..., 0, :].abs().max() < 0.1 * inner
+    assert inner > 0
+
+
+def test_warp_looks_up_the_photo_at_u_plus_flow(photo):
+    flow = torch.zeros(2, 2, SIZE, SIZE)
+    flow[:, 0] = 3 / SIZE
+    torch.testing.assert_close(warp(photo, flow)[..., :-3], photo[..., 3:], atol=1e-5, rtol=0)
+
+
+def test_the_colour_layer_shows_where_the_mask_does(photo):
+    mask = torch.zeros(2, 1, SIZE, SIZE)
+    mask[..., :10, :] = 7.0  # raw masks are clipped
+    layers = Layers(torch.zeros(2, 2, SIZE, SIZE), mask, torch.full((2, 3, SIZE, SIZE), 0.25))
+    frames = compose(photo, layers)
+    assert (frames[..., :10, :] == 0.25).all()
+    torch.testing.assert_close(frames[..., 10:, :], photo[..., 10:, :], atol=1e-5, rtol=0)
+
+
+def test_every_weight_of_the_edge_generator_learns(generator, photo):
+    generator.train()
+    layers = generator.layers(photo, torch.rand(2, 2, 5))
+    sum(layer.square().mean() for layer in layers).backward()
+    assert all(p.grad is not None and p.grad.abs().max() > 0 for p in generator.parameters())
+
+
+def test_the_paper_generator_is_the_papers():
+    generator = PaperGenerator(3, channels=4)
+    photo = torch.rand(2, 3, 256, 256)
+    features = generator.features(photo, torch.rand(2, 2, 3))
+    assert [f.shape[-1] for f in features] == [128, 64, 32, 16, 8, 4, 2, 1]
+    frames, points = generator.decode(features)
+    assert frames.shape == (4, 3, 256, 256)
+    assert points.shape == (4, 68, 2)
+    assert 0 <= points.min() <= points.max() <= 1
+    assert frames.min() >= 0
+    assert frames.max() <= 1

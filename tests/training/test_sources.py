@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from moue.actions import ACTIONS, action_vector
+from moue.crop import Square
+from training.data.faces import FaceCrop, identity_of, is_held_out
+from training.data.sources import PairSource, PortraitSource, View, draw_actions, pair_degree
+from training.teacher.render import Teacher
+
+SIZE = 96
+
+
+@pytest.fixture(scope="module")
+def face(portrait_photo, astronaut_face) -> FaceCrop:
+    return FaceCrop(
+        "someone_neutral",
+        "someone",
+        False,
+        portrait_photo,
+        astronaut_face.square,
+        astronaut_face.landmarks,
+        {"mouthSmileLeft": 0.0, "mouthSmileRight": 0.0},
+    )
+
+
+@pytest.fixture(scope="module")
+def source(head, face) -> PortraitSource:
+    return PortraitSource([face], Teacher(head), SIZE, 3, True)
+
+
+def test_a_sample_depends_on_its_number_alone(source):
+    first, again = (source.sample(np.random.default_rng([0, 7])) for _ in range(2))
+    for name, value in vars(first).items():
+        np.testing.assert_array_equal(value, getattr(again, name))
+
+
+def test_a_sample_has_the_shapes_it_says(source):
+    sample = source.sample(np.random.default_rng(1))
+    assert sample.photo.shape == (3, SIZE, SIZE)
+    assert sample.actions.shape == (3, len(ACTIONS))
+    assert sample.flow.shape == (3, 2, SIZE, SIZE)
+    assert sample.real.shape == sample.colour.shape == (3, 3, SIZE, SIZE)
+    assert all(value.dtype == np.float32 for value in vars(sample).values())
+    assert 0 <= sample.photo.min() <= sample.photo.max() <= 1
+
+
+def test_a_mirrored_left_blink_is_drawn_on_the_other_side(face, head):
+    view = View(SIZE * face.square.to_crop(), SIZE, True, None, False, 0.0, 0)
+    teacher = Teacher(head)
+    fit = teacher.fit(face.photo, face.landmarks)
+    asked = np.asarray(action_vector({"eyeBlinkRight": 1.0}, ACTIONS))
+    layers = teacher.render(fit, view.mirrored(asked), view.to_layer, SIZE)
+    sample = view.pack(face.photo, asked[None], [layers], [None])
+    travel = np.abs(sample.flow[0]).sum(0)
+    eyes = fit.points[[386, 159], :2] @ view.to_layer[:, :2].T + view.to_layer[:, 2]
+    left, right = (SIZE - 1 - eyes[:, 0]).astype(int)  # of the mirrored picture
+    assert travel[:, right - 4 : right + 4].max() < 1e-6 or left < right
+    assert travel[:, left - 4 : left + 4].max() > 0.005
+
+
+def test_drawn_actions_stay_in_range_and_vary():
+    random = np.random.default_rng(0)
+    drawn = np.stack([draw_actions(random) for _ in range(300)])
+    assert drawn.min() >= 0
+    assert drawn.max() <= 1
+    assert (drawn > 0).any(0).all()  # every action is taught
+
+
+def test_pairs_pull_towards_the_real_photograph(face, head):
+    smiling = FaceCrop(
+        "someone_smile",
+        "someone",
+        False,
+        face.photo[..., ::-1].copy(),
+        face.square,
+        face.landmarks + np.float32([0, 2, 0]),
+        {"mouthSmileLeft": 0.8, "mouthSmileRight": 0.8},
+    )
+    assert pair_degree(face, smiling) == pytest.approx(1.0)
+    source = PairSource([face, smiling], Teacher(head), SIZE, 2, False)
+    sample = source.sample(np.random.default_rng(0))
+    assert sample.has_real.tolist() == [1.0, 0.0]
+    turned, straight = sample.photo[::-1], sample.photo  # its channels are turned
+    shifted = np.abs(sample.real[0] - turned).mean()  # by the 2 px it was aligned by, no more
+    assert shifted < 0.5 * np.abs(sample.real[0] - straight).mean()
+
+
+@pytest.mark.parametrize(
+    ("name", "identity"),
+    [("london_012_smile", "london_012"), ("london_012_neutral", "london_012"), ("a_1", "a_1")],
+)
+def test_both_photos_of_a_person_share_a_side_of_the_hold_out(name, identity):
+    assert identity_of(name) == identity
+    assert is_held_out(identity_of(name)) == is_held_out(identity)
+
+
+def test_about_an_eighth_is_held_out():
+    assert 80 < sum(is_held_out(f"person_{k}") for k in range(1000)) < 170
+
+
+def test_the_square_is_seen_upright(face):
+    square = Square(256, 256, 200, 0.3)
+    view = View(SIZE * square.to_crop(), SIZE, False, None, False, 0.0, 0)
+    assert view.resample(face.photo).shape == (SIZE, SIZE, 3)

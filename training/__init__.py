@@ -1,0 +1,1 @@
+"""Training of the generator: teacher, data, networks, losses, evaluation."""

@@ -1,0 +1,1 @@
+"""Training data: prepared faces and the sources that draw samples from them."""

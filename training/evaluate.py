@@ -1,0 +1,295 @@
+"""Measures a bundle on people it was never trained on.
+
+    python -m training.evaluate --bundle sdk/moue/models/edge --data ROOT --out runs/evaluation
+
+For every held-out neutral face, expression and degree: by how much MediaPipe's blendshape scores
+rise, how they follow the degree, what changes where nothing should, how close the frame is to the
+teacher's, and, for `pairs`, to the real smile. Writes report.json, report.md and sheet.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+from scipy.stats import spearmanr
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+from tqdm import tqdm
+
+from moue import Animator, Portrait, expression, kernels
+from moue.actions import ACTIONS, EXPRESSIONS, action_vector
+from training.data.faces import FaceCrop, load_faces, prepare
+from training.data.sources import View, align, composed, pair_degree
+from training.scores import BlendshapeScorer
+from training.teacher.head import load_head
+from training.teacher.render import Teacher
+
+DEGREES = tuple(k / 10 for k in range(11))
+VIEW = 384  # px a side at which faces are scored and compared
+# What a plain warp of the same faces' kind raised each score by, at degree 1: the yardstick.
+FIRST_WARP: dict[str, dict[str, float]] = {
+    "happy": {"mouthSmile": 0.83},
+    "surprise": {"jawOpen": 0.41, "browInnerUp": 0.49, "browOuterUp": 0.57},
+    "angry": {"browDown": 0.31},
+    "sad": {"browInnerUp": 0.30, "mouthFrown": 0.09},
+    "disgust": {"mouthUpperUp": 0.60, "browDown": 0.35},
+    "fear": {"browInnerUp": 0.35, "jawOpen": 0.13, "eyeWide": 0.06},
+}
+
+
+@dataclass
+class Report:
+    """Everything measured, by expression where it depends on one."""
+
+    faces: list[str]
+    rises: dict[str, dict[str, float]] = field(default_factory=dict)
+    figures: list[dict[str, Any]] = field(default_factory=list)
+    summary: dict[str, float] = field(default_factory=dict)
+    teacher: dict[str, dict[str, float]] = field(default_factory=dict)
+    pairs: dict[str, float] = field(default_factory=dict)
+
+    def table(self) -> str:
+        """Markdown."""
+        lines = [
+            f"{len(self.faces)} held-out faces",
+            "",
+            "| expression | score | plain warp | moue | share | follows degree (Spearman) |",
+            "|---|---|---|---|---|---|",
+        ]
+        lines += [
+            f"| {f['expression']} | {f['score']} | {f['plain_warp']:+.2f} | {f['rise']:+.2f} "
+            f"| {f['share']:.2f} | {f['spearman']:.3f} |"
+            for f in self.figures
+        ]
+        lines += ["", "| expression | SSIM to the teacher | PSNR to the teacher |", "|---|---|---|"]
+        lines += [
+            f"| {name} | {row['ssim']:.3f} | {row['psnr']:.1f} dB |"
+            for name, row in self.teacher.items()
+        ]
+        rows = {**self.summary, **{f"pairs: {k}": v for k, v in self.pairs.items()}}
+        lines += ["", "| measure | value |", "|---|---|"]
+        lines += [f"| {name} | {value:.4g} |" for name, value in rows.items()]
+        return "\n".join(lines) + "\n"
+
+
+def evaluate(
+    animator: Animator, faces: list[FaceCrop], smiles: dict[str, FaceCrop], data: Path, sheet: Path
+) -> Report:
+    """Measures every expression at every degree on the faces; draws a sheet of the first eight.
+
+    Args:
+        animator: with the bundle to measure.
+        faces: neutral faces.
+        smiles: the smiling photo of the same person, by identity, where there is one.
+        data: the data root.
+        sheet: PNG to write.
+    """
+    report = Report([face.name for face in faces])
+    scores: dict[str, list[list[dict[str, float]]]] = defaultdict(list)
+    likeness: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    outside = rest = 0
+    smile_ssim: list[tuple[float, float, float]] = []
+    rows: list[list[NDArray[np.uint8]]] = []
+    teacher = Teacher(load_head(data))
+    with BlendshapeScorer(data / "models" / "face_landmarker.task") as scorer:
+        for face in tqdm(faces, "evaluate", disable=None):
+            portrait = animator.prepare(data / "portraits" / f"{face.name}.jpg")
+            still = look(portrait, portrait.photo)
+            row = [still]
+            view = View(VIEW * face.square.to_crop(), VIEW, False, None, False, 0.0, 0)
+            fit = teacher.fit(face.photo, face.landmarks, face.scores)
+            own = view.resample(face.photo).astype(np.float32) / 255
+            for name in EXPRESSIONS:
+                frames = list(animator.frames(portrait, expression(name).degrees(DEGREES)))
+                views = [look(portrait, frame) for frame in frames]
+                scores[name].append([scorer(v) for v in views])
+                outside = max(outside, difference_outside(portrait, frames[-1]))
+                rest = max(rest, int(np.abs(frames[0].astype(int) - portrait.photo).max()))
+                true = teacher.render(
+                    fit, np.asarray(action_vector(EXPRESSIONS[name], ACTIONS)), view.to_layer, VIEW
+                )
+                likeness[name].append(
+                    similarity(views[-1], _bytes(composed(own, true)), true.face > 0)
+                )
+                row.append(views[-1])
+                if name == "happy" and face.identity in smiles:
+                    smile_ssim.append(real_smile(face, smiles[face.identity], view, fit, views))
+            rows.append(row)
+    report.rises, report.figures = figures(scores)
+    shares = [f["share"] for f in report.figures]
+    report.summary = {
+        "mean share of the plain warp": float(np.mean(shares)),
+        "least share among figures at 0.30 or more": min(
+            f["share"] for f in report.figures if f["plain_warp"] >= 0.3
+        ),
+        "mean Spearman with degree": float(np.mean([f["spearman"] for f in report.figures])),
+        "largest difference at degree 0, levels": rest,
+        "largest difference outside the face square, levels": outside,
+    }
+    for name, values in likeness.items():
+        ssim, psnr = np.mean(values, 0)
+        report.teacher[name] = {"ssim": float(ssim), "psnr": float(psnr)}
+    if smile_ssim:
+        neutral, best, degree = np.mean(smile_ssim, 0)
+        report.pairs = {
+            "people": len(smile_ssim),
+            "SSIM of the repeated neutral photo to the real smile": float(neutral),
+            "SSIM of the best degree of happy": float(best),
+            "that degree": float(degree),
+        }
+    draw_sheet(rows[:: max(1, len(rows) // 8)][:8], ["photo", *EXPRESSIONS], sheet)
+    return report
+
+
+def look(portrait: Portrait, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The face square of a frame, uint8 [384, 384, 3]."""
+    square = kernels.preprocess(frame, portrait.faces[0].square.to_photo(), VIEW)
+    return _bytes(square.transpose(1, 2, 0))
+
+
+def difference_outside(portrait: Portrait, frame: NDArray[np.uint8]) -> int:
+    """Largest change, in levels, of a pixel outside the face square."""
+    height, width = frame.shape[:2]
+    y, x = np.mgrid[0:height, 0:width] + 0.5
+    matrix = portrait.faces[0].square.to_crop()
+    u = np.tensordot(matrix[:, :2], np.stack([x, y]), 1) + matrix[:, 2, None, None]
+    outside = ((u < 0) | (u > 1)).any(0)
+    change = np.abs(frame.astype(int) - portrait.photo)[outside]
+    return int(change.max()) if change.size else 0
+
+
+def similarity(
+    a: NDArray[np.uint8], b: NDArray[np.uint8], where: NDArray[np.bool_]
+) -> tuple[float, float]:
+    """SSIM and PSNR (dB) of two pictures uint8 [H, W, 3] inside a region."""
+    _, ssim = structural_similarity(a, b, channel_axis=2, full=True)
+    return float(ssim[where].mean()), float(peak_signal_noise_ratio(a[where], b[where]))
+
+
+def real_smile(
+    neutral: FaceCrop, smile: FaceCrop, view: View, fit: Any, views: list[NDArray[np.uint8]]
+) -> tuple[float, float, float]:
+    """SSIM to the real smile of the neutral photo and of the best degree, and that degree."""
+    _, to_neutral = align(smile, neutral)
+    real = view.resample(smile.photo, to_neutral)
+    hull = cv2.convexHull(
+        (fit.points[:, :2] @ view.to_layer[:, :2].T + view.to_layer[:, 2]).astype(np.int32)
+    )
+    inside = np.asarray(cv2.fillConvexPoly(np.zeros(real.shape[:2], np.uint8), hull, (1,))) > 0
+    each = [similarity(shown, real, inside)[0] for shown in views]
+    best = int(np.argmax(each))
+    return each[0], each[best], DEGREES[best]
+
+
+def figures(
+    scores: dict[str, list[list[dict[str, float]]]],
+) -> tuple[dict[str, dict[str, float]], list[dict[str, Any]]]:
+    """Mean rises at degree 1 by expression, and each yardstick figure with its share and its order."""
+    rises: dict[str, dict[str, float]] = {}
+    rows = []
+    for name, per_face in scores.items():
+        curves: dict[str, NDArray[np.float64]] = {}
+        names = {_sideless(key) for key in per_face[0][0]}
+        for score in names:
+            values = np.array([[_score(s, score) for s in face] for face in per_face])
+            curves[score] = np.nanmean(values - values[:, :1], 0)
+        rises[name] = {
+            score: round(float(curve[-1]), 4)
+            for score, curve in sorted(curves.items(), key=lambda item: -abs(item[1][-1]))
+        }
+        for score, yardstick in FIRST_WARP.get(name, {}).items():
+            rows.append(
+                {
+                    "expression": name,
+                    "score": score,
+                    "plain_warp": yardstick,
+                    "rise": float(curves[score][-1]),
+                    "share": float(curves[score][-1] / yardstick),
+                    "spearman": float(spearmanr(DEGREES, curves[score]).statistic),
+                }
+            )
+    return rises, rows
+
+
+def draw_sheet(rows: list[list[NDArray[np.uint8]]], titles: list[str], path: Path) -> None:
+    """Rows of faces, columns of expressions, as one PNG."""
+    cell, bar = 224, 22
+    sheet = Image.new("RGB", (cell * len(titles), bar + cell * len(rows)), "white")
+    pen = ImageDraw.Draw(sheet)
+    for column, title in enumerate(titles):
+        pen.text((column * cell + 6, 5), title, fill="black")
+        for line, row in enumerate(rows):
+            picture = Image.fromarray(row[column]).resize((cell, cell), Image.Resampling.LANCZOS)
+            sheet.paste(picture, (column * cell, bar + line * cell))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sheet.save(path)
+
+
+def held_out_neutral(
+    faces: list[FaceCrop], most: int
+) -> tuple[list[FaceCrop], dict[str, FaceCrop]]:
+    """Held-out faces at rest, pairs first, and the smiling photos that belong to them."""
+    kept = [face for face in faces if face.held_out]
+    smiles = {face.identity: face for face in kept if face.name.endswith("_smile")}
+    neutral = [
+        face
+        for face in kept
+        if not face.name.endswith("_smile")
+        and not face.name.startswith("official")
+        and face.scores.get("mouthSmileLeft", 0.0) < 0.3
+    ]
+    smiles = {
+        face.identity: smiles[face.identity]
+        for face in neutral
+        if face.identity in smiles and pair_degree(face, smiles[face.identity]) > 0.25
+    }
+    return neutral[:most], smiles
+
+
+def _sideless(name: str) -> str:
+    return (
+        name.removesuffix("Left").removesuffix("Right")
+        if name.endswith(("Left", "Right"))
+        else name
+    )
+
+
+def _score(scores: dict[str, float], name: str) -> float:
+    """Mean of both sides; NaN where the face was not found."""
+    found = [scores[key] for key in (name, f"{name}Left", f"{name}Right") if key in scores]
+    return float(np.mean(found)) if found else float("nan")
+
+
+def _bytes(picture: NDArray[np.float32]) -> NDArray[np.uint8]:
+    return np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--bundle", default="edge", help="name or folder (default edge)")
+    parser.add_argument("--data", type=Path, required=True, help="data root")
+    parser.add_argument("--cache", type=Path, default=Path("runs/faces"), help="prepared faces")
+    parser.add_argument("--out", type=Path, default=Path("runs/evaluation"))
+    parser.add_argument("--faces", type=int, default=32, help="at most this many (default 32)")
+    arguments = parser.parse_args()
+    prepare(arguments.data, arguments.cache)
+    faces, smiles = held_out_neutral(list(load_faces(arguments.cache)), arguments.faces)
+    with Animator(arguments.bundle) as animator:
+        report = evaluate(animator, faces, smiles, arguments.data, arguments.out / "sheet.png")
+    (arguments.out / "report.json").write_text(json.dumps(vars(report), indent=1) + "\n")
+    (arguments.out / "report.md").write_text(report.table())
+    print(report.table())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,327 @@
+"""The generators: `edge`, which moue ships, and `paper`, after Fan et al. (AAAI 2019).
+
+Both are linear in their features, F(I, a) = e0(I) + Σ a_i · e_i(I), level by level (eq. 1 and 7),
+and decode them to a frame. `paper` puts out RGB. `edge` puts out a backward flow, a blend mask and a
+colour layer, and the frame is (1 − m) · warp(photo, flow) + m · colour; what it puts out at a = 0 is
+subtracted, so that f(I, 0) = I exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+INPUT_SIZE = 256
+FLOW_UNIT = 0.1  # sides of the square per unit of raw network output
+WINDOW_MARGIN = 0.06  # of the square's side, over which every motion fades to nothing
+
+
+class Layers(NamedTuple):
+    """What the edge generator puts out, the outputs at rest already subtracted.
+
+    flow: [N, 2, S, S], backward, in sides of the square; mask: [N, 1, S, S], raw (clip to [0, 1] to
+    use it); colour: [N, 3, S, S], raw likewise.
+    """
+
+    flow: Tensor
+    mask: Tensor
+    colour: Tensor
+
+
+@dataclass(frozen=True)
+class Level:
+    """One resolution of the feature pyramid, coarse to fine.
+
+    size: pixels a side; trunk, skip: channels of the encoder and of the decoder there;
+    residual: whether actions enter at this level, or only the photo does.
+    """
+
+    size: int
+    trunk: int
+    skip: int
+    residual: bool
+
+
+EDGE_LEVELS = (
+    Level(4, 192, 192, True),
+    Level(8, 192, 160, True),
+    Level(16, 160, 128, True),
+    Level(32, 96, 80, True),
+    Level(64, 48, 32, False),
+    Level(128, 24, 16, False),
+)
+
+
+class Trunk(nn.Module):
+    """The encoder that all e_i share: photo [B, 3, 256, 256] in [0, 1] → one map per level, fine to coarse."""
+
+    def __init__(self, levels: Sequence[Level]) -> None:
+        super().__init__()
+        stages, channels = [], 3
+        for level in sorted(levels, key=lambda level: -level.size):
+            stages.append(_stage(channels, level.trunk, blocks=0 if level.size > 64 else 1))
+            channels = level.trunk
+        self.stages = nn.ModuleList(stages)
+
+    def forward(self, photo: Tensor) -> list[Tensor]:
+        x = photo * 2 - 1
+        maps = []
+        for stage in self.stages:
+            x = stage(x)
+            maps.append(x)
+        return maps
+
+
+class Residual(nn.Module):
+    """Two convolutions around which the features pass unchanged."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(channels, momentum=0.05),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(channels, momentum=0.05),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.leaky_relu(x + self.body(x), 0.2)
+
+
+def _stage(channels: int, out: int, blocks: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(channels, out, 3, stride=2, padding=1, bias=False),
+        nn.BatchNorm2d(out, momentum=0.05),
+        nn.LeakyReLU(0.2),
+        *(Residual(out) for _ in range(blocks)),
+    )
+
+
+class Skips(nn.Module):
+    """e0 and every e_i at one level, and the convolution they enter the decoder by.
+
+    Each e_i is a 1×1 convolution of the shared map t, so Σ a_i · e_i(I) = (Σ a_i · W_i) · t: training
+    sums the matrices, which is the same function as summing n feature maps, and cheaper.
+    """
+
+    def __init__(self, level: Level, actions: int) -> None:
+        super().__init__()
+        self.base = nn.Conv2d(level.trunk, level.skip, 1, bias=False)
+        self.enter = nn.Conv2d(level.skip, level.skip, 3, padding=1)
+        self.residual = (
+            nn.Parameter(torch.randn(actions, level.skip, level.trunk) / level.trunk**0.5)
+            if level.residual
+            else None
+        )
+
+    def forward(self, trunk: Tensor, actions: Tensor) -> Tensor:
+        """trunk [B, C, h, w], actions [B, K, n] → [B·K, skip, h, w], entered into the decoder."""
+        count = actions.shape[1]
+        if self.residual is None:
+            return self.enter(self.base(trunk)).repeat_interleave(count, 0)
+        matrix = self.base.weight[None, :, :, 0, 0] + torch.einsum(
+            "mn,nsc->msc", actions.flatten(0, 1), self.residual
+        )
+        maps = trunk.flatten(2).repeat_interleave(count, 0)
+        summed = torch.bmm(matrix.to(maps.dtype), maps)
+        return self.enter(summed.unflatten(2, trunk.shape[2:]))
+
+    def folded(self, trunk: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Base [1, skip, h, w] and residuals [n, skip, h, w] as the decoder's sum takes them.
+
+        The convolution after the sum is linear, so it is applied to each term once per portrait.
+        """
+        base = self.enter(self.base(trunk))
+        if self.residual is None:
+            return base, None
+        actions, skip, _ = self.residual.shape
+        each = F.conv2d(trunk, self.residual.flatten(0, 1)[:, :, None, None])
+        each = each.reshape(actions, skip, *trunk.shape[2:])
+        return base, F.conv2d(each, self.enter.weight, padding=1)
+
+
+class EdgeDecoder(nn.Module):
+    """Convolution and pixel shuffle up the pyramid: entered skips → raw flow, mask and colour."""
+
+    def __init__(self, levels: Sequence[Level]) -> None:
+        super().__init__()
+        widths = [level.skip for level in levels]
+        self.up = nn.ModuleList(
+            nn.Conv2d(width, 4 * after, 3, padding=1)
+            for width, after in zip(widths, [*widths[1:], 6], strict=True)
+        )
+        for parameter in self.up[-1].parameters():  # near rest to begin with
+            parameter.data *= 0.3
+
+    def forward(self, skips: Sequence[Tensor]) -> Tensor:
+        """One [N, skip, h, w] per level, coarse to fine → raw [N, 6, S, S]."""
+        x = F.leaky_relu(skips[0], 0.2)
+        for up, skip in zip(self.up, [*skips[1:], None], strict=True):
+            x = F.pixel_shuffle(up(x), 2)
+            if skip is not None:
+                x = F.leaky_relu(x + skip, 0.2)
+        return x
+
+
+class EdgeGenerator(nn.Module):
+    """The shipped generator: n actions, one shared trunk, flow, mask and colour out."""
+
+    preset = "edge"
+
+    def __init__(self, actions: int, levels: Sequence[Level] = EDGE_LEVELS) -> None:
+        super().__init__()
+        self.levels = tuple(levels)
+        self.actions = actions
+        self.trunk = Trunk(levels)
+        self.skips = nn.ModuleList(Skips(level, actions) for level in levels)
+        self.decoder = EdgeDecoder(levels)
+        self.window: Tensor
+        self.register_buffer("window", _window(2 * levels[-1].size), persistent=False)
+
+    def features(self, photo: Tensor) -> list[tuple[Tensor, Tensor | None]]:
+        """Base and residuals of one photo [1, 3, S, S], as the decoder's sums take them, coarse to fine."""
+        maps = self.trunk(photo)[::-1]
+        return [
+            cast(Skips, skip).folded(trunk) for skip, trunk in zip(self.skips, maps, strict=True)
+        ]
+
+    def layers(self, photo: Tensor, actions: Tensor) -> Layers:
+        """photo [B, 3, S, S] in [0, 1], actions [B, K, n] → Layers of B·K frames, photo-major."""
+        batch, count, n = actions.shape
+        asked = torch.cat([actions, actions.new_zeros(batch, 1, n)], 1)
+        maps = self.trunk(photo)[::-1]
+        raw = self.decoder([skip(t, asked) for skip, t in zip(self.skips, maps, strict=True)])
+        flow, mask, colour = self.shape_outputs(raw.float())
+        return Layers(
+            _less_rest(flow, count + 1),
+            _less_rest(mask, count + 1),
+            colour.unflatten(0, (batch, -1))[:, :count].flatten(0, 1) + 0.5,
+        )
+
+    def shape_outputs(self, raw: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Raw [N, 6, S, S] → flow in sides of the square, mask, colour; motion fades at the border."""
+        return raw[:, :2] * (FLOW_UNIT * self.window), raw[:, 2:3] * self.window, raw[:, 3:]
+
+    def forward(self, photo: Tensor, actions: Tensor) -> Tensor:
+        """Frames [B·K, 3, S, S] in [0, 1]."""
+        layers = self.layers(photo, actions)
+        return compose(photo.repeat_interleave(actions.shape[1], 0), layers)
+
+
+def compose(photo: Tensor, layers: Layers) -> Tensor:
+    """(1 − m) · warp(photo, flow) + m · colour, for photo [N, 3, S, S]."""
+    mask = layers.mask.clamp(0, 1)
+    return (1 - mask) * warp(photo, layers.flow) + mask * layers.colour.clamp(0, 1)
+
+
+def warp(photo: Tensor, flow: Tensor) -> Tensor:
+    """The photo [N, 3, S, S] looked up at u + flow(u), bilinearly, edges repeated."""
+    size = photo.shape[-1]
+    axis = (torch.arange(size, device=photo.device, dtype=photo.dtype) + 0.5) / size
+    grid = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), -1)
+    where = 2 * (grid + flow.permute(0, 2, 3, 1)) - 1
+    return F.grid_sample(photo, where, "bilinear", "border", align_corners=False)
+
+
+def _less_rest(x: Tensor, count: int) -> Tensor:
+    frames = x.unflatten(0, (-1, count))
+    return (frames[:, :-1] - frames[:, -1:]).flatten(0, 1)
+
+
+def _window(size: int) -> Tensor:
+    """[1, 1, S, S], 1 inside, falling smoothly to 0 at the square's border."""
+    axis = (torch.arange(size) + 0.5) / size
+    edge = (torch.minimum(axis, 1 - axis) / WINDOW_MARGIN).clamp(0, 1)
+    ramp = edge * edge * (3 - 2 * edge)
+    return (ramp[:, None] * ramp)[None, None]
+
+
+class PaperEncoder(nn.Module):
+    """Eight stride-2 layers, Conv-BatchNorm-LeakyReLU, 256² → 1²; every layer's output is kept."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        widths = [3, *(channels * min(2**k, 8) for k in range(8))]
+        self.layers = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(before, after, 4, stride=2, padding=1, bias=k in (0, 7)),
+                nn.BatchNorm2d(after) if 0 < k < 7 else nn.Identity(),
+                nn.LeakyReLU(0.2),
+            )
+            for k, (before, after) in enumerate(pairwise(widths))
+        )
+
+    def forward(self, photo: Tensor) -> list[Tensor]:
+        x, features = photo * 2 - 1, []
+        for layer in self.layers:
+            x = layer(x)
+            features.append(x)
+        return features
+
+
+class PaperGenerator(nn.Module):
+    """Fan et al.'s generator: e0 and n residual encoders, mirrored decoder, RGB out, 68-landmark head.
+
+    Actions are whole expressions; `channels` is 64 in the paper, smaller for small runs.
+    """
+
+    preset = "paper"
+
+    def __init__(self, actions: int, channels: int = 64) -> None:
+        super().__init__()
+        self.actions = actions
+        self.channels = channels
+        self.base = PaperEncoder(channels)
+        self.residuals = nn.ModuleList(PaperEncoder(channels) for _ in range(actions))
+        widths = [channels * min(2**k, 8) for k in range(8)][::-1]
+        self.up = nn.ModuleList(
+            nn.Sequential(
+                nn.ConvTranspose2d(width * (1 if k == 0 else 2), after, 4, 2, 1, bias=False),
+                nn.BatchNorm2d(after),
+                nn.ReLU(),
+            )
+            for k, (width, after) in enumerate(pairwise(widths))
+        )
+        self.rgb = nn.ConvTranspose2d(2 * channels, 3, 4, 2, 1)
+        self.landmarks = nn.Conv2d(2 * channels, 68, 1)
+
+    def features(self, photo: Tensor, actions: Tensor) -> list[Tensor]:
+        """Eq. 7 at every level: [B·K, C, h, w], fine to coarse."""
+        count = actions.shape[1]
+        base = self.base(photo)
+        each = [encoder(photo) for encoder in self.residuals]
+        return [
+            (
+                base[level][:, None]
+                + torch.einsum(
+                    "bkn,nbchw->bkchw",
+                    actions.to(base[level].dtype),
+                    torch.stack([residual[level] for residual in each]),
+                )
+            ).flatten(0, 1)
+            if count
+            else base[level]
+            for level in range(len(base))
+        ]
+
+    def forward(self, photo: Tensor, actions: Tensor) -> Tensor:
+        """Frames [B·K, 3, S, S] in [0, 1]."""
+        return self.decode(self.features(photo, actions))[0]
+
+    def decode(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Frames in [0, 1] and landmarks [N, 68, 2], crop coordinates, read off heat maps (L_k's head)."""
+        x = features[-1]
+        for k, up in enumerate(self.up):
+            x = torch.cat([up(x), features[-2 - k]], 1)
+        heat = self.landmarks(x).float()
+        weight = heat.flatten(2).softmax(-1).view_as(heat)
+        axis = (torch.arange(heat.shape[-1], device=heat.device) + 0.5) / heat.shape[-1]
+        points = torch.stack([(weight.sum(2) * axis).sum(-1), (weight.sum(3) * axis).sum(-1)], -1)
+        return (torch.tanh(self.rgb(x).float()) + 1) / 2, points

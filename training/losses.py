@@ -1,0 +1,76 @@
+"""Training losses. Each term is switched by its weight in `LossWeights`, so an ablation is one flag."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from training.generator import Layers
+
+Batch = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """One weight per term; 0 switches it off.
+
+    reconstruction: L1 on the frame (the paper's L_r); flow: end-point error against the teacher, in
+    pixels; mask, colour: the teacher's mouth; temporal: R_t (eq. 5) with Δa = 0.1; landmarks: L_k.
+    """
+
+    reconstruction: float = 4.0
+    flow: float = 1.0
+    mask: float = 1.0
+    colour: float = 2.0
+    temporal: float = 0.0
+    landmarks: float = 0.0
+
+
+def edge_losses(layers: Layers, frames: Tensor, batch: Batch) -> dict[str, Tensor]:
+    """Terms for the edge generator.
+
+    Args:
+        layers: the generator's, [N, ·, S, S].
+        frames: what they compose to, [N, 3, S, S].
+        batch: `flow`, `mask`, `colour`, `face`, `real` [N, ·, S, S] and `has_real` [N], the teacher's.
+    """
+    size = frames.shape[-1]
+    hole = batch["mask"]
+    area = hole.mean((1, 2, 3), keepdim=True)
+    travel = size * batch["flow"].square().sum(1, keepdim=True).sqrt()
+    weight = (0.15 + batch["face"]) * (1 + travel / 4) * (1 - hole)
+    error = size * (layers.flow - batch["flow"]).abs().sum(1, keepdim=True)
+    near = F.interpolate(F.max_pool2d(hole, 12, 4, 4), hole.shape[-2:])
+    mask_error = (layers.mask - hole).abs() * (0.05 + near)
+    colour_error = (layers.colour - batch["colour"]).abs().sum(1, keepdim=True) * hole
+    shown = batch["has_real"][:, None, None, None]
+    frame_error = (frames - batch["real"]).abs().sum(1, keepdim=True)
+    frame_weight = (0.1 + batch["face"] + 2 * near) * (1 - 0.7 * shown)
+    return {
+        "flow": (error * weight).mean(),
+        "mask": (mask_error / (area + 0.01)).mean(),
+        "colour": (colour_error / (area + 0.01)).mean(),
+        "reconstruction": (frame_error * frame_weight).mean(),
+    }
+
+
+def paper_losses(frames: Tensor, points: Tensor, batch: Batch) -> dict[str, Tensor]:
+    """L_r and L_k for the paper's generator: frames [N, 3, S, S], landmarks [N, 68, 2]."""
+    return {
+        "reconstruction": (frames - batch["real"]).abs().mean(),
+        "landmarks": (points - batch["landmarks"]).norm(dim=-1).mean(),
+    }
+
+
+def temporal(frame: Tensor, before: Tensor, after: Tensor) -> Tensor:
+    """R_t (eq. 5): how far a frame is from its neighbours at a ± Δa."""
+    return (frame - before).abs().mean() + (frame - after).abs().mean()
+
+
+def total(terms: dict[str, Tensor], weights: LossWeights) -> Tensor:
+    """The weighted sum (eq. 6) of the terms that are on."""
+    used = [getattr(weights, name) * term for name, term in terms.items() if getattr(weights, name)]
+    return torch.stack(used).sum()

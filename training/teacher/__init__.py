@@ -1,0 +1,1 @@
+"""The teacher: true target frames from still photos (see `render.Teacher`)."""

@@ -1,0 +1,173 @@
+"""The 3-D head behind the teacher: ICT-FaceKit's expressions carried to MediaPipe's face mesh.
+
+Lengths are centimetres in MediaPipe's canonical frame: x to the subject's left, y up, z towards the
+camera. ICT-FaceKit (MIT) supplies the expression deltas and the teeth, MediaPipe (Apache-2.0) the
+468-vertex mesh whose vertices a photo's landmarks are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.interpolate import RBFInterpolator
+from scipy.spatial import cKDTree
+
+from moue.actions import ACTIONS
+
+# iBUG's 68 points as face mesh vertices (jaw right to left, brows, nose, eyes, outer and inner lips).
+IBUG68 = (
+    *(162, 234, 93, 58, 172, 136, 149, 148, 152, 377, 378, 365, 397, 288, 323, 454, 389),
+    *(70, 63, 105, 66, 107, 336, 296, 334, 293, 300),
+    *(168, 197, 5, 4, 98, 97, 2, 326, 327),
+    *(33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380),
+    *(61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181),
+    *(78, 82, 13, 312, 308, 317, 14, 87),
+)
+INNER_LIPS = (
+    *(78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308),
+    *(324, 318, 402, 317, 14, 87, 178, 88, 95),
+)
+# Eye contours: lower lid corner to corner, then the upper lid back.
+EYE_RIGHT = (33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246)
+EYE_LEFT = (263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466)
+# (upper, lower) pairs of lid vertices that meet when the eye closes.
+LIDS_RIGHT = ((246, 7), (161, 163), (160, 144), (159, 145), (158, 153), (157, 154), (173, 155))
+LIDS_LEFT = ((466, 249), (388, 390), (387, 373), (386, 374), (385, 380), (384, 381), (398, 382))
+# Vertices whose place says how the head is turned and little of what the face does.
+RIGID = (
+    *(10, 67, 109, 338, 297, 103, 332, 54, 284, 21, 251, 162, 389, 127, 356, 234, 454),
+    *(168, 6, 197, 195, 33, 133, 362, 263, 93, 323),
+)
+
+SKIN = 9409  # ICT's vertices of the outer skin come first
+
+TEETH_SHOW = 0.3  # cm that the upper teeth reach below the line between closed lips
+TEETH_HEIGHT = 1.3  # of ICT's: a raised lip shows teeth, not gums
+
+_MERGED = {  # ARKit names one action where ICT moves the two sides apart
+    "browInnerUp": ("browInnerUp_L", "browInnerUp_R"),
+    "cheekPuff": ("cheekPuff_L", "cheekPuff_R"),
+}
+
+
+@dataclass(frozen=True)
+class Head:
+    """A neutral head with its expressions, sampled at the face mesh.
+
+    Attributes:
+        vertices: float64 [468, 3], the canonical face mesh.
+        triangles: int32 [m, 3], its skin (eyes and mouth are holes).
+        mouth_hole, eye_hole_right, eye_hole_left: int32 [·, 3], triangles that fill the holes.
+        deltas: float64 [n, 468, 3], one displacement field per action of `moue.actions.ACTIONS`.
+        teeth: float64 [t, 3], vertices of teeth, gums and tongue.
+        teeth_deltas: float64 [n, t, 3].
+        teeth_triangles: int32 [u, 3].
+        teeth_albedo: float64 [t, 3], sRGB in [0, 1].
+        teeth_normals: float64 [t, 3].
+    """
+
+    vertices: NDArray[np.float64]
+    triangles: NDArray[np.int32]
+    mouth_hole: NDArray[np.int32]
+    eye_hole_right: NDArray[np.int32]
+    eye_hole_left: NDArray[np.int32]
+    deltas: NDArray[np.float64]
+    teeth: NDArray[np.float64]
+    teeth_deltas: NDArray[np.float64]
+    teeth_triangles: NDArray[np.int32]
+    teeth_albedo: NDArray[np.float64]
+    teeth_normals: NDArray[np.float64]
+
+
+def load_head(root: Path) -> Head:
+    """Builds the head from the data root's `face3d/` folder."""
+    vertices, faces = _read_obj(root / "face3d" / "mediapipe_canonical_face_model.obj")
+    with np.load(root / "face3d" / "ict_facekit.npz") as ict:
+        neutral = ict["neutral"].astype(np.float64)
+        names = [str(name) for name in ict["expr_names"]]
+        deltas = ict["expr_deltas"].astype(np.float64)
+        quads, material, lm68 = ict["quads"], ict["face_material"], ict["lm68"]
+
+    scale, rotation, offset = fit_similarity(neutral[lm68[17:]], vertices[list(IBUG68[17:])])
+    aligned = scale * neutral @ rotation.T + offset
+    carry = RBFInterpolator(
+        aligned[lm68], vertices[list(IBUG68)], kernel="thin_plate_spline", smoothing=0.05
+    )
+    nearest = cKDTree(carry(aligned[:SKIN])).query(vertices)[1]
+
+    def action(name: str) -> NDArray[np.float64]:
+        sided = name.replace("Left", "_L").replace("Right", "_R")
+        own = sided if sided in names else name  # jawLeft, mouthRight: the side is where it goes
+        total = sum(deltas[names.index(part)] for part in _MERGED.get(name, (own,)))
+        return np.asarray(scale * total @ rotation.T)
+
+    moved = np.stack([action(name) for name in ACTIONS])
+    keep = np.isin(material, ("M_Teeth", "M_GumsTongue"))
+    inside = np.where(quads[keep] < 0, quads[keep][:, :1], quads[keep])  # -1: a triangle
+    used, flat = np.unique(inside, return_inverse=True)
+    local = flat.reshape(inside.shape).astype(np.int32)
+    is_tooth = np.isin(used, quads[material == "M_Teeth"])
+    albedo = np.where(
+        is_tooth[:, None],
+        (0.93, 0.89, 0.82),
+        (0.74, 0.44, 0.42),
+    )
+    teeth_triangles = np.concatenate([local[:, [0, 1, 2]], local[:, [0, 2, 3]]])
+    teeth = aligned[used]
+    fixed = np.linalg.norm(moved[ACTIONS.index("jawOpen"), used], axis=1) < 0.1
+    edge = np.percentile(teeth[fixed & is_tooth, 1], 1)
+    lips = vertices[[13, 14], 1].mean()
+    teeth[fixed, 1] = lips - TEETH_SHOW + TEETH_HEIGHT * (teeth[fixed, 1] - edge)
+    mouth, eye_right, eye_left = (
+        np.isin(faces, loop).all(1) for loop in (INNER_LIPS, EYE_RIGHT, EYE_LEFT)
+    )
+    return Head(
+        vertices,
+        faces[~(mouth | eye_right | eye_left)],
+        faces[mouth],
+        faces[eye_right],
+        faces[eye_left],
+        np.ascontiguousarray(moved[:, nearest]),
+        teeth,
+        np.ascontiguousarray(moved[:, used]),
+        teeth_triangles,
+        albedo,
+        _normals(teeth, teeth_triangles),
+    )
+
+
+def fit_similarity(
+    source: NDArray[np.float64], target: NDArray[np.float64]
+) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
+    """Scale, rotation [d, d] and offset [d] that best carry source [k, d] onto target (Umeyama 1991)."""
+    mean_source, mean_target = source.mean(0), target.mean(0)
+    centred = source - mean_source
+    u, stretch, vt = np.linalg.svd((target - mean_target).T @ centred)
+    flip = np.ones(len(stretch))
+    flip[-1] = np.sign(np.linalg.det(u @ vt))
+    rotation = (u * flip) @ vt
+    scale = float((stretch * flip).sum() / (centred**2).sum())
+    return scale, rotation, mean_target - scale * rotation @ mean_source
+
+
+def _normals(vertices: NDArray[np.float64], triangles: NDArray[np.int32]) -> NDArray[np.float64]:
+    a, b, c = (vertices[triangles[:, k]] for k in range(3))
+    face = np.cross(b - a, c - a)
+    normals = np.zeros_like(vertices)
+    for k in range(3):
+        np.add.at(normals, triangles[:, k], face)
+    return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-9)
+
+
+def _read_obj(path: Path) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+    vertices, faces = [], []
+    for line in path.read_text().splitlines():
+        kind, *rest = line.split() or [""]
+        if kind == "v":
+            vertices.append([float(value) for value in rest])
+        elif kind == "f":
+            faces.append([int(corner.split("/")[0]) - 1 for corner in rest])
+    return np.array(vertices), np.array(faces, np.int32)
