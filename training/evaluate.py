@@ -1,10 +1,12 @@
 """Measures a bundle on people it was never trained on.
 
-    python -m training.evaluate --bundle sdk/moue/models/edge --data ROOT --out runs/evaluation
+    python -m training.evaluate --bundle sdk/moue/models/edge --data ROOT [--control]
 
 For every held-out neutral face, expression and degree: by how much MediaPipe's blendshape scores
 rise, how they follow the degree, what changes where nothing should, how close the frame is to the
-teacher's, and, for `pairs`, to the real smile. Writes report.json, report.md and sheet.png.
+teacher's, and, for `pairs`, to the real smile. Writes report.json, report.md and sheet.png. With
+`--control` every action is asked for alone, and what it moves and leaves is written to control.json
+and control.png.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +29,7 @@ from tqdm import tqdm
 
 from moue import Animator, Portrait, expression, kernels
 from moue.actions import ACTIONS, EXPRESSIONS, action_vector
+from training.control import HEADLINE, Control, draw_matrix, measure, sideless
 from training.data.faces import FaceCrop, load_faces, prepare
 from training.data.sources import View, align, composed, pair_degree
 from training.scores import BlendshapeScorer
@@ -33,6 +37,7 @@ from training.teacher.head import load_head
 from training.teacher.render import Teacher
 
 DEGREES = tuple(k / 10 for k in range(11))
+CONTROL_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 VIEW = 384  # px a side at which faces are scored and compared
 # What a plain warp of the same faces' kind raised each score by, at degree 1: the yardstick.
 FIRST_WARP: dict[str, dict[str, float]] = {
@@ -149,6 +154,25 @@ def evaluate(
     return report
 
 
+def evaluate_control(animator: Animator, faces: list[FaceCrop], data: Path) -> Control:
+    """Asks for every action alone, at rising weights, on every face."""
+    per_face = []
+    names = (*animator.actions, *(name for name in HEADLINE if name not in animator.actions))
+    with BlendshapeScorer(data / "models" / "face_landmarker.task") as scorer:
+        for face in tqdm(faces, "control", disable=None):
+            portrait = animator.prepare(data / "portraits" / f"{face.name}.jpg")
+            still = scorer(look(portrait, portrait.photo))
+            asked = [
+                _both(name, animator.actions, w) for name in names for w in CONTROL_WEIGHTS[1:]
+            ]
+            measured = [scorer(look(portrait, f)) for f in animator.frames(portrait, asked)]
+            steps = len(CONTROL_WEIGHTS) - 1
+            per_face.append(
+                [[still, *measured[k : k + steps]] for k in range(0, len(measured), steps)]
+            )
+    return measure(names, CONTROL_WEIGHTS, per_face)
+
+
 def look(portrait: Portrait, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The face square of a frame, uint8 [384, 384, 3]."""
     square = kernels.preprocess(frame, portrait.faces[0].square.to_photo(), VIEW)
@@ -262,6 +286,12 @@ def _sideless(name: str) -> str:
     )
 
 
+def _both(name: str, actions: Sequence[str], weight: float) -> dict[str, float]:
+    """One action, or both sides of it where the name leaves the side out."""
+    named = [action for action in actions if sideless(action, name)]
+    return dict.fromkeys(named, weight)
+
+
 def _score(scores: dict[str, float], name: str) -> float:
     """Mean of both sides; NaN where the face was not found."""
     found = [scores[key] for key in (name, f"{name}Left", f"{name}Right") if key in scores]
@@ -281,10 +311,28 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=Path("runs/faces"), help="prepared faces")
     parser.add_argument("--out", type=Path, default=Path("runs/evaluation"))
     parser.add_argument("--faces", type=int, default=32, help="at most this many (default 32)")
+    parser.add_argument("--control", action="store_true", help="single actions and their leakage")
     arguments = parser.parse_args()
+    model = arguments.data / "models" / "face_landmarker.task"
+    if not model.exists():
+        raise SystemExit(f"training.evaluate: error: the scores need {model}, which is not there")
     prepare(arguments.data, arguments.cache)
     faces, smiles = held_out_neutral(list(load_faces(arguments.cache)), arguments.faces)
+    arguments.out.mkdir(parents=True, exist_ok=True)
     with Animator(arguments.bundle) as animator:
+        if arguments.control:
+            control = evaluate_control(animator, faces, arguments.data)
+            draw_matrix(control).save(arguments.out / "control.png")
+            kept = {
+                "faces": [face.name for face in faces],
+                "summary": control.summary(),
+                "own": {
+                    name: control.own(name) for name in control.actions if name in control.scores
+                },
+            }
+            (arguments.out / "control.json").write_text(json.dumps(kept, indent=1) + "\n")
+            print("\n".join(f"{name}: {value:.3f}" for name, value in control.summary().items()))
+            return
         report = evaluate(animator, faces, smiles, arguments.data, arguments.out / "sheet.png")
     (arguments.out / "report.json").write_text(json.dumps(vars(report), indent=1) + "\n")
     (arguments.out / "report.md").write_text(report.table())

@@ -42,6 +42,7 @@ def test_a_sample_has_the_shapes_it_says(source):
     assert sample.actions.shape == (3, len(ACTIONS))
     assert sample.flow.shape == (3, 2, SIZE, SIZE)
     assert sample.real.shape == sample.colour.shape == (3, 3, SIZE, SIZE)
+    assert sample.landmarks.shape == (3, 68, 2)
     assert all(value.dtype == np.float32 for value in vars(sample).values())
     assert 0 <= sample.photo.min() <= sample.photo.max() <= 1
 
@@ -52,12 +53,24 @@ def test_a_mirrored_left_blink_is_drawn_on_the_other_side(face, head):
     fit = teacher.fit(face.photo, face.landmarks)
     asked = np.asarray(action_vector({"eyeBlinkRight": 1.0}, ACTIONS))
     layers = teacher.render(fit, view.mirrored(asked), view.to_layer, SIZE)
-    sample = view.pack(face.photo, asked[None], [layers], [None])
+    moved = teacher.move(fit, view.mirrored(asked))
+    sample = view.pack(face.photo, asked[None], [layers], [moved], [None])
     travel = np.abs(sample.flow[0]).sum(0)
     eyes = fit.points[[386, 159], :2] @ view.to_layer[:, :2].T + view.to_layer[:, 2]
     left, right = (SIZE - 1 - eyes[:, 0]).astype(int)  # of the mirrored picture
     assert travel[:, right - 4 : right + 4].max() < 1e-6 or left < right
     assert travel[:, left - 4 : left + 4].max() > 0.005
+    assert sample.landmarks[0, 36, 0] < sample.landmarks[0, 45, 0]  # still right eye, then left
+    assert sample.landmarks[0, 0, 0] < sample.landmarks[0, 16, 0]
+    np.testing.assert_allclose(
+        sample.landmarks[0, 30] * SIZE,
+        (SIZE - 1, 0) + layer_point(view, moved[4]) * (-1, 1),
+        atol=1.01,
+    )
+
+
+def layer_point(view, point):
+    return view.to_layer[:, :2] @ point[:2] + view.to_layer[:, 2]
 
 
 def test_drawn_actions_stay_in_range_and_vary():

@@ -9,7 +9,7 @@ import torch
 
 from moue.actions import ACTIONS, EXPRESSIONS, action_vector
 from training import train
-from training.generator import EdgeGenerator, Level
+from training.generator import EdgeGenerator, Level, PaperGenerator
 from training.losses import LossWeights
 from training.train import Onward, TrainConfig, Trainer, expression_degrees
 
@@ -70,6 +70,21 @@ def test_losses_fall(tmp_path):
         rows = list(csv.DictReader(file))
     assert float(rows[-1]["total"]) < 0.8 * float(rows[0]["total"])
     assert [int(row["step"]) for row in rows] == list(range(2, 41, 2))
+
+
+def test_the_papers_generator_trains_on_its_own_terms(tmp_path, monkeypatch):
+    monkeypatch.setattr(train, "make_generator", lambda _: PaperGenerator(len(EXPRESSIONS), 4))
+    run = trainer(tmp_path, steps=2, landmarks=1.0, temporal=1.0)
+    g = torch.Generator().manual_seed(0)
+    batch = {
+        "photo": torch.rand(2, 3, 256, 256, generator=g),
+        "actions": torch.rand(2, 1, len(ACTIONS), generator=g),
+        "real": torch.rand(2, 1, 3, 256, 256, generator=g),
+        "landmarks": torch.rand(2, 1, 68, 2, generator=g),
+    }
+    run.fit([batch, batch])
+    assert run.step == 2
+    assert set(run.losses(batch)) == {"reconstruction", "landmarks", "temporal"}
 
 
 def test_no_checkpoint_to_resume_is_said(tmp_path):

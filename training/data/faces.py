@@ -67,12 +67,14 @@ def is_held_out(identity: str) -> bool:
 def prepare(root: Path, cache: Path) -> list[str]:
     """Prepares every portrait under `root/portraits` not yet in the cache; names those left out."""
     cache.mkdir(parents=True, exist_ok=True)
-    missing = []
+    portraits = sorted((root / "portraits").glob("*.jpg"))
+    wanted = [path for path in portraits if not (cache / f"{path.stem}.npz").exists()]
+    missing: list[str] = []
+    if not wanted:
+        return missing
     with BlendshapeScorer(root / "models" / "face_landmarker.task") as scorer:
-        for path in tqdm(sorted((root / "portraits").glob("*.jpg")), "faces", disable=None):
+        for path in tqdm(wanted, "faces", disable=None):
             target = cache / f"{path.stem}.npz"
-            if target.exists():
-                continue
             photo = read_photo(path)
             faces = find_faces(photo)
             if not faces:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from moue.actions import ACTIONS, EXPRESSIONS, action_vector
 from moue.crop import Square
 from training.data.faces import FaceCrop
-from training.teacher.head import RIGID, fit_similarity
+from training.teacher.head import IBUG68, RIGID, fit_similarity
 from training.teacher.render import Layers, Teacher
 
 Random = np.random.Generator
@@ -35,6 +35,12 @@ _MIRROR = np.array(
         for name in ACTIONS
     ]
 )
+# iBUG's 68 points of a mirrored face, in iBUG's order.
+_MIRROR68 = (
+    *range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1),
+    *(45, 44, 43, 42, 47, 46), *(39, 38, 37, 36, 41, 40),
+    *range(54, 47, -1), *range(59, 54, -1), *range(64, 59, -1), *range(67, 64, -1),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,8 @@ class Sample:
     photo: float32 [3, S, S] in [0, 1]; actions: float32 [K, n]; flow: float32 [K, 2, S, S] in sides
     of the square; mask, face: float32 [K, 1, S, S]; colour: float32 [K, 3, S, S]; real: float32
     [K, 3, S, S], a photograph of the target where there is one, else what the layers compose to;
-    has_real: float32 [K], 1 where it is a photograph.
+    has_real: float32 [K], 1 where it is a photograph; landmarks: float32 [K, 68, 2], iBUG's points of
+    the target in crop coordinates.
     """
 
     photo: NDArray[np.float32]
@@ -55,6 +62,7 @@ class Sample:
     face: NDArray[np.float32]
     real: NDArray[np.float32]
     has_real: NDArray[np.float32]
+    landmarks: NDArray[np.float32]
 
 
 class PortraitSource:
@@ -79,10 +87,13 @@ class PortraitSource:
         crop = view.shade(face.photo)
         fit = self.teacher.fit(crop, face.landmarks, face.scores)
         asked = np.stack([self.draw(random) for _ in range(self.vectors)])
+        wanted = [view.mirrored(a) for a in asked]
+        moved = [self.teacher.move(fit, a) for a in wanted]
         layers = [
-            self.teacher.render(fit, view.mirrored(a), view.to_layer, self.size) for a in asked
+            self.teacher.render(fit, a, view.to_layer, self.size, to)
+            for a, to in zip(wanted, moved, strict=True)
         ]
-        return view.pack(crop, asked, layers, [None] * len(asked))
+        return view.pack(crop, asked, layers, moved, [None] * len(asked))
 
 
 class PairSource:
@@ -110,7 +121,7 @@ class PairSource:
         degree = pair_degree(neutral, smile)
         peak = np.asarray(action_vector(EXPRESSIONS["happy"], ACTIONS)) * np.float32(degree)
         real = view.resample(view.shade(smile.photo), to_neutral)
-        asked, layers, reals = [], [], []
+        asked, layers, meshes, reals = [], [], [], []
         for k in range(self.vectors):
             share = 1.0 if k == 0 else float(random.uniform(0.1, 1.0))
             to = fit.points + share * (moved - fit.points)
@@ -122,8 +133,9 @@ class PairSource:
                 made = replace(made, colour=np.where(made.mask > 0, shown, made.colour))
             asked.append(share * peak)
             layers.append(made)
+            meshes.append(to)
             reals.append(real if k == 0 else None)
-        return view.pack(crop, np.stack(asked), layers, reals)
+        return view.pack(crop, np.stack(asked), layers, meshes, reals)
 
 
 def pair_degree(neutral: FaceCrop, smile: FaceCrop) -> float:
@@ -240,9 +252,12 @@ class View:
         crop: NDArray[np.uint8],
         actions: NDArray[np.float32],
         layers: Sequence[Layers],
+        moved: Sequence[NDArray[np.float64]],
         reals: Sequence[NDArray[np.uint8] | None],
     ) -> Sample:
-        """Stacks, mirrors and degrades into one sample."""
+        """Stacks, mirrors and degrades into one sample; `moved` are the meshes behind the layers."""
+        meshes = np.stack(moved)[:, list(IBUG68), :2]
+        landmarks = (meshes @ self.to_layer[:, :2].T + self.to_layer[:, 2]) / self.size
         photo = self.resample(crop).astype(np.float32) / 255
         truths = [
             composed(photo, made) if real is None else real.astype(np.float32) / 255
@@ -263,9 +278,20 @@ class View:
         if self.flip:
             arrays = [array[..., ::-1] for array in arrays]
             arrays[1] = arrays[1] * np.array([-1, 1], np.float32)[:, None, None]
+            landmarks = landmarks[:, _MIRROR68] * (-1, 1) + (1, 0)
         photo, flow, mask, colour, face, real = (np.ascontiguousarray(a) for a in arrays)
         has_real = np.array([r is not None for r in reals], np.float32)
-        return Sample(photo, actions.astype(np.float32), flow, mask, colour, face, real, has_real)
+        return Sample(
+            photo,
+            actions.astype(np.float32),
+            flow,
+            mask,
+            colour,
+            face,
+            real,
+            has_real,
+            landmarks.astype(np.float32),
+        )
 
 
 def composed(photo: NDArray[np.float32], layers: Layers) -> NDArray[np.float32]:

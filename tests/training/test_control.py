@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from training.control import Control, draw_matrix, measure, mirrored, region
+
+WEIGHTS = (0.0, 0.5, 1.0)
+
+
+def scores(**values: float) -> dict[str, float]:
+    names = ("_neutral", "mouthSmileLeft", "mouthSmileRight", "browInnerUp")
+    return {name: values.get(name, 0.2) for name in names}
+
+
+def asked(left: float, right: float, brow: float) -> list[dict[str, float]]:
+    """One action at three weights; each score rises in proportion."""
+    return [
+        scores(
+            mouthSmileLeft=0.2 + w * left,
+            mouthSmileRight=0.2 + w * right,
+            browInnerUp=0.2 + w * brow,
+        )
+        for w in WEIGHTS
+    ]
+
+
+@pytest.fixture
+def control() -> Control:
+    face = [asked(0.6, 0.15, 0.04), asked(0.1, 0.5, -0.02), asked(0.0, 0.02, 0.4)]
+    return measure(("mouthSmileLeft", "mouthSmileRight", "browInnerUp"), WEIGHTS, [face, face])
+
+
+def test_each_action_is_measured_by_its_own_score(control):
+    assert control.own("mouthSmileLeft") == pytest.approx(0.6)
+    assert control.own("browInnerUp") == pytest.approx(0.4)
+    np.testing.assert_allclose(control.monotone, 1)
+
+
+def test_a_name_without_its_side_asks_for_both():
+    measured = measure(("mouthSmile",), WEIGHTS, [[asked(0.6, 0.4, 0.0)]])
+    assert measured.own("mouthSmile") == pytest.approx(0.5)
+
+
+def test_leakage_counts_other_regions_only(control):
+    assert control.leakage() == pytest.approx(np.mean([0.04, 0.02, 0.0, 0.02]))
+
+
+def test_separation_is_one_side_against_the_other(control):
+    assert control.separation() == pytest.approx(np.mean([1 - 0.15 / 0.6, 1 - 0.1 / 0.5]))
+
+
+def test_a_face_not_found_is_left_out_of_the_mean():
+    found = [asked(0.6, 0.0, 0.0)]
+    lost = [[scores(), scores(), {}]]
+    measured = measure(("mouthSmileLeft",), WEIGHTS, [found, lost])
+    assert measured.own("mouthSmileLeft") == pytest.approx(0.6)
+
+
+def test_the_matrix_is_red_where_a_score_rises(control):
+    picture = np.asarray(draw_matrix(control))
+    red, green, _ = picture[130 + 4, 130 + 4]
+    assert red == 255
+    assert green < 30
+
+
+def test_names():
+    assert region("jawOpen") == region("mouthClose") == "mouth"
+    assert mirrored("eyeBlinkLeft") == "eyeBlinkRight"
+    assert mirrored("browInnerUp") == "browInnerUp"

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from moue.animator import Portrait
+from moue.crop import Square
+from training.data.faces import FaceCrop
+from training.evaluate import (
+    DEGREES,
+    Report,
+    difference_outside,
+    draw_sheet,
+    figures,
+    held_out_neutral,
+    similarity,
+)
+
+
+class Face:
+    square = Square(32, 32, 20, 0.3)
+
+
+def test_a_change_outside_the_square_is_seen_and_one_inside_is_not():
+    photo = np.zeros((64, 64, 3), np.uint8)
+    portrait = Portrait(photo, (Face(),), "")
+    inside, outside = photo.copy(), photo.copy()
+    inside[32, 32] = 200
+    outside[2, 60] = 7
+    assert difference_outside(portrait, inside) == 0
+    assert difference_outside(portrait, outside) == 7
+
+
+def test_rises_are_taken_against_degree_zero_over_both_sides():
+    face = [{"mouthSmileLeft": 0.1 + 0.4 * d, "mouthSmileRight": 0.1 + 0.6 * d} for d in DEGREES]
+    rises, rows = figures({"happy": [face, face]})
+    assert rises["happy"]["mouthSmile"] == pytest.approx(0.5)
+    (row,) = rows
+    assert row["share"] == pytest.approx(0.5 / 0.83)
+    assert row["spearman"] == pytest.approx(1.0)
+
+
+def test_a_score_that_falls_with_degree_is_not_called_order():
+    face = [{"mouthSmileLeft": 0.5 - 0.3 * d} for d in DEGREES]
+    assert figures({"happy": [face]})[1][0]["spearman"] == pytest.approx(-1.0)
+
+
+def test_similarity_looks_only_where_it_is_told():
+    random = np.random.default_rng(0)
+    a = random.integers(0, 256, (40, 60, 3), np.uint8)
+    b = a.copy()
+    b[:, 40:] = 0
+    left = np.zeros((40, 60), bool)
+    left[:, :30] = True
+    ssim, psnr = similarity(a, np.clip(b, 0, 254), left)
+    assert ssim > 0.99
+    assert psnr > 45
+    assert similarity(a, b, ~left)[0] < 0.8
+
+
+def face_crop(name: str, smile: float, held_out: bool = True) -> FaceCrop:
+    blank = np.zeros((4, 4, 3), np.uint8)
+    scores = {"mouthSmileLeft": smile, "mouthSmileRight": smile}
+    identity = name.rsplit("_", 1)[0]
+    return FaceCrop(name, identity, held_out, blank, Face.square, np.zeros((478, 3)), scores)
+
+
+def test_only_people_held_out_and_at_rest_are_measured():
+    faces = [
+        face_crop("london_1_neutral", 0.0),
+        face_crop("london_1_smile", 0.8),
+        face_crop("london_2_neutral", 0.0),
+        face_crop("london_2_smile", 0.1),  # hardly a smile
+        face_crop("london_3_neutral", 0.0, held_out=False),
+        face_crop("official_4", 0.0),
+        face_crop("synth_5", 0.6),
+    ]
+    neutral, smiles = held_out_neutral(faces, 10)
+    assert [face.name for face in neutral] == ["london_1_neutral", "london_2_neutral"]
+    assert list(smiles) == ["london_1"]
+
+
+def test_the_report_is_a_table_and_the_sheet_a_picture(tmp_path):
+    row = {"expression": "happy", "score": "s", "plain_warp": 0.5, "rise": 0.25}
+    report = Report(["a"], figures=[{**row, "share": 0.5, "spearman": 1.0}])
+    report.summary["mean"] = 0.5
+    assert "| happy | s | +0.50 | +0.25 | 0.50 | 1.000 |" in report.table()
+    cells = [np.full((8, 8, 3), 90, np.uint8)] * 2
+    draw_sheet([cells, cells], ["photo", "happy"], tmp_path / "made" / "sheet.png")
+    with Image.open(tmp_path / "made" / "sheet.png") as sheet:
+        assert sheet.size == (448, 470)

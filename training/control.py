@@ -1,0 +1,143 @@
+"""How well actions are controlled: what each one moves, by measured scores, and what it leaves alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+from scipy.stats import spearmanr
+
+REGIONS = ("brow", "eye", "cheek", "nose", "jaw", "mouth")
+HEADLINE = ("jawOpen", "eyeBlink", "mouthSmile", "browInnerUp", "mouthPucker")
+_TOGETHER = {"jaw": "mouth", "cheek": "eye", "nose": "mouth"}  # faces move these as one
+CELL, LABELS = 13, 130  # px, of the leakage picture
+
+
+@dataclass(frozen=True)
+class Control:
+    """Mean rises over faces.
+
+    Attributes:
+        actions: n names asked for, one at a time, at 1; a name without its side asks for both.
+        scores: m names measured.
+        rises: float64 [n, m], mean rise of each score over the face at rest.
+        monotone: float64 [n], Spearman of the action's own score with its weight; NaN without one.
+    """
+
+    actions: tuple[str, ...]
+    scores: tuple[str, ...]
+    rises: NDArray[np.float64]
+    monotone: NDArray[np.float64]
+
+    def own(self, action: str) -> float:
+        """By how much the score of the action's own name rises; of both sides, where it has both."""
+        named = [index for index, score in enumerate(self.scores) if sideless(score, action)]
+        return float(self.rises[self.actions.index(action), named].mean()) if named else 0.0
+
+    def leakage(self) -> float:
+        """Mean absolute rise of scores in regions of the face the action has no part in."""
+        apart = np.array(
+            [[region(a) != region(s) for s in self.scores] for a in self.actions], bool
+        )
+        return float(np.abs(self.rises)[apart].mean())
+
+    def separation(self) -> float:
+        """1 where a sided action raises its own side alone, 0 where both rise alike; a mean.
+
+        Only actions whose own score answers at all (rises by 0.1) are counted.
+        """
+        shares = []
+        for action in self.actions:
+            other = mirrored(action)
+            if other == action or other not in self.scores or self.own(action) < 0.1:
+                continue
+            opposite = self.rises[self.actions.index(action), self.scores.index(other)]
+            shares.append(1 - max(opposite, 0.0) / self.own(action))
+        return float(np.mean(shares)) if shares else float("nan")
+
+    def summary(self) -> dict[str, float]:
+        """The figures a reader looks for."""
+
+        answering = self.monotone[np.isfinite(self.monotone)]
+        return {
+            **{name: self.own(name) for name in HEADLINE},
+            "leakage into other regions": self.leakage(),
+            "left/right separation": self.separation(),
+            "mean Spearman of actions that answer": float(answering.mean()),
+        }
+
+
+def measure(
+    actions: tuple[str, ...],
+    weights: tuple[float, ...],
+    per_face: list[list[list[dict[str, float]]]],
+) -> Control:
+    """Averages scores.
+
+    Args:
+        actions: n names.
+        weights: rising weights in [0, 1], the first 0 and the last 1.
+        per_face: for every face, action and weight, the scores measured; empty where no face was
+            found.
+    """
+    scores = tuple(name for name in per_face[0][0][0] if name != "_neutral")
+    values = np.array(
+        [
+            [[[s.get(name, np.nan) for name in scores] for s in steps] for steps in face]
+            for face in per_face
+        ]
+    )
+    curves = np.nanmean(values - values[:, :, :1], 0)  # [n, weights, m]
+    monotone = np.full(len(actions), np.nan)
+    for index, action in enumerate(actions):
+        named = [k for k, score in enumerate(scores) if sideless(score, action)]
+        if named:
+            curve = curves[index][:, named].mean(1)
+            if curve[-1] > 0.05:
+                monotone[index] = spearmanr(weights, curve).statistic
+    return Control(actions, scores, curves[:, -1], monotone)
+
+
+def region(name: str) -> str:
+    """The part of the face an action belongs to."""
+    first = next(part for part in REGIONS if name.startswith(part))
+    return _TOGETHER.get(first, first)
+
+
+def sideless(score: str, action: str) -> bool:
+    """Whether a score is the one, or one of the two, that an action's name asks for."""
+    return score in (action, f"{action}Left", f"{action}Right")
+
+
+def mirrored(name: str) -> str:
+    """The same action on the other side; the name itself where it has no side."""
+    if name.endswith("Left"):
+        return name[: -len("Left")] + "Right"
+    return name[: -len("Right")] + "Left" if name.endswith("Right") else name
+
+
+def draw_matrix(control: Control) -> Image.Image:
+    """The leakage matrix: a row an action, a column a score; red rises, blue falls."""
+    rows, columns = len(control.actions), len(control.scores)
+    picture = Image.new("RGB", (LABELS + columns * CELL, LABELS + rows * CELL), "white")
+    pen = ImageDraw.Draw(picture)
+    for row, action in enumerate(control.actions):
+        pen.text((4, LABELS + row * CELL), action, fill="black")
+        for column in range(columns):
+            x, y = LABELS + column * CELL, LABELS + row * CELL
+            pen.rectangle(
+                (x, y, x + CELL - 2, y + CELL - 2), fill=_heat(control.rises[row, column])
+            )
+    for column, score in enumerate(control.scores):
+        label: Any = Image.new("RGB", (LABELS, CELL), "white")
+        ImageDraw.Draw(label).text((2, 0), score, fill="black")
+        picture.paste(label.rotate(90, expand=True), (LABELS + column * CELL, 0))
+    return picture
+
+
+def _heat(rise: float) -> tuple[int, int, int]:
+    faded = round(255 * (1 - min(abs(rise), 0.6) / 0.6))
+    return (255, faded, faded) if rise >= 0 else (faded, faded, 255)
