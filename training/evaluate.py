@@ -326,9 +326,7 @@ def main() -> None:
             kept = {
                 "faces": [face.name for face in faces],
                 "summary": control.summary(),
-                "own": {
-                    name: control.own(name) for name in control.actions if name in control.scores
-                },
+                "own": {name: control.own(name) for name in control.actions},
             }
             (arguments.out / "control.json").write_text(json.dumps(kept, indent=1) + "\n")
             print("\n".join(f"{name}: {value:.3f}" for name, value in control.summary().items()))

@@ -18,7 +18,8 @@ class LossWeights:
     """One weight per term; 0 switches it off.
 
     reconstruction: L1 on the frame (the paper's L_r); flow: end-point error against the teacher, in
-    pixels; mask, colour: the teacher's mouth; temporal: R_t (eq. 5) with Δa = 0.1; landmarks: L_k.
+    pixels; mask, colour: the teacher's mouth; temporal: R_t (eq. 5) with Δa = 0.1; landmarks: L_k;
+    global_adversarial, local_adversarial: D_g on the frame and D_l on the mouth (eq. 3, 4).
     """
 
     reconstruction: float = 4.0
@@ -27,6 +28,8 @@ class LossWeights:
     colour: float = 2.0
     temporal: float = 0.0
     landmarks: float = 0.0
+    global_adversarial: float = 0.0
+    local_adversarial: float = 0.0
 
 
 def edge_losses(layers: Layers, frames: Tensor, batch: Batch) -> dict[str, Tensor]:

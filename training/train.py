@@ -10,32 +10,40 @@ the checkpoint left them.
 from __future__ import annotations
 
 import argparse
-import csv
 import math
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, Sampler
-from tqdm import tqdm
+from torch.utils.data import DataLoader
 
 from moue.actions import ACTIONS, EXPRESSIONS, action_vector
-from training.data.faces import load_faces, prepare
-from training.data.sources import PairSource, PortraitSource, Sample
-from training.generator import INPUT_SIZE, EdgeGenerator, PaperGenerator, compose
+from training.curves import Curves
+from training.data.faces import prepare
+from training.data.stream import Onward, Samples
+from training.discriminators import (
+    Discriminator,
+    discriminator_loss,
+    generator_loss,
+    mouth_view,
+)
+from training.generator import EdgeGenerator, PaperGenerator, compose
 from training.losses import Batch, LossWeights, edge_losses, paper_losses, temporal, total
-from training.teacher.head import load_head
-from training.teacher.render import Teacher
 
-LOG_EVERY = 50  # steps
 DELTA = 0.1  # Δa of R_t
 MAX_GRADIENT = 5.0  # norm that gradients are clipped to
+CRITIC_RATE = 2e-4
+# What each discriminator is shown: D_g the frame, D_l the mouth.
+VIEWS: dict[str, Callable[[Tensor, Batch], Tensor]] = {
+    "global_adversarial": lambda frames, batch: frames,
+    "local_adversarial": lambda frames, batch: mouth_view(frames, batch["landmarks"]),
+}
 
 
 @dataclass(frozen=True)
@@ -58,41 +66,6 @@ class TrainConfig:
     device: str = "auto"
 
 
-class Samples(Dataset[dict[str, Tensor]]):
-    """Sample number i is a function of the seed and i alone."""
-
-    def __init__(self, config: TrainConfig, data: Path, cache: Path) -> None:
-        faces = [face for face in load_faces(cache) if not face.held_out]
-        teacher = Teacher(load_head(data))
-        expressions = config.preset == "paper"
-        self.config = config
-        self.portraits = PortraitSource(
-            faces, teacher, INPUT_SIZE, config.vectors, True, whole_expressions=expressions
-        )
-        self.pairs = PairSource(faces, teacher, INPUT_SIZE, config.vectors, True)
-
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
-        random = np.random.default_rng([self.config.seed, index])
-        paired = random.random() < self.config.pairs and bool(self.pairs.pairs)
-        sample: Sample = (self.pairs if paired else self.portraits).sample(random)
-        return {
-            field.name: torch.from_numpy(getattr(sample, field.name)) for field in fields(sample)
-        }
-
-
-class Onward(Sampler[int]):
-    """Sample numbers from `start`, without end."""
-
-    def __init__(self, start: int) -> None:
-        self.start = start
-
-    def __iter__(self) -> Iterator[int]:
-        index = self.start
-        while True:
-            yield index
-            index += 1
-
-
 def expression_degrees(actions: Tensor) -> Tensor:
     """Degrees [B, K, 6] of the paper's whole expressions that action vectors [B, K, n] amount to."""
     basis = torch.tensor(np.stack([action_vector(e, ACTIONS) for e in EXPRESSIONS.values()]))
@@ -103,46 +76,6 @@ def make_generator(config: TrainConfig) -> EdgeGenerator | PaperGenerator:
     if config.preset == "edge":
         return EdgeGenerator(len(ACTIONS))
     return PaperGenerator(len(EXPRESSIONS), config.channels)
-
-
-class Curves:
-    """Mean losses every `LOG_EVERY` steps, into a CSV file and a progress bar."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.sums: dict[str, float] = {}
-        self.count = 0
-
-    def __enter__(self) -> Curves:
-        self.file = self.path.open("a", newline="")
-        self.bar = tqdm(total=100, unit="%", disable=None, bar_format="{l_bar}{bar}| {postfix}")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.close()
-        self.file.close()
-
-    def add(
-        self, step: int, seconds: float, rate: float, progress: float, terms: dict[str, float]
-    ) -> None:
-        """Takes in one step; writes a line when enough have gathered."""
-        self.count += 1
-        for name, value in terms.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value
-        if step % LOG_EVERY:
-            return
-        means = {name: value / self.count for name, value in self.sums.items()}
-        log = csv.writer(self.file)
-        if self.file.tell() == 0:
-            log.writerow(["step", "seconds", "rate", *means])
-        log.writerow(
-            [step, f"{seconds:.1f}", f"{rate:.2e}", *(f"{value:.5f}" for value in means.values())]
-        )
-        self.file.flush()
-        shown = "  ".join(f"{name} {value:.3f}" for name, value in means.items())
-        self.bar.set_postfix_str(f"step {step}  {shown}")
-        self.bar.update(100 * progress - self.bar.n)
-        self.sums, self.count = {}, 0
 
 
 class Trainer:
@@ -163,6 +96,12 @@ class Trainer:
         self.model = model
         self.average = {k: v.detach().clone().float() for k, v in model.state_dict().items()}
         self.optimiser = torch.optim.Adam(model.parameters(), config.rate, betas=(0.9, 0.99))
+        used = [name for name in VIEWS if getattr(weights, name)]
+        self.critics = nn.ModuleDict({name: Discriminator() for name in used}).to(self.device)
+        self.critic_optimiser = torch.optim.Adam(
+            self.critics.parameters() if used else [torch.zeros(1)], CRITIC_RATE, betas=(0.5, 0.99)
+        )
+        self.precision = torch.autocast(self.device.type, torch.bfloat16)
         self.step, self.spent = 0, 0.0
 
     def save(self) -> None:
@@ -174,6 +113,8 @@ class Trainer:
             "model": self.model.state_dict(),
             "average": self.average,
             "optimiser": self.optimiser.state_dict(),
+            "critics": self.critics.state_dict(),
+            "critic_optimiser": self.critic_optimiser.state_dict(),
             "step": self.step,
             "spent": self.spent,
         }
@@ -183,14 +124,30 @@ class Trainer:
 
     def load(self) -> None:
         """Takes a run up where its checkpoint left it."""
-        path = self.out / "checkpoint.pt"
-        if not path.exists():
-            raise SystemExit(f"training.train: error: no checkpoint to resume at {path}")
-        state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
+        state = self._read(self.out / "checkpoint.pt")
         self.model.load_state_dict(state["model"])
         self.average = state["average"]
         self.optimiser.load_state_dict(state["optimiser"])
+        self.critics.load_state_dict(state["critics"])
+        self.critic_optimiser.load_state_dict(state["critic_optimiser"])
         self.step, self.spent = state["step"], state["spent"]
+
+    def start_from(self, checkpoint: Path) -> None:
+        """Begins a new run with the averaged weights another one ended with."""
+        state = self._read(checkpoint)
+        self.model.load_state_dict(state["average"])
+        self.average = state["average"]
+
+    def _read(self, path: Path) -> dict[str, Any]:
+        if not path.exists():
+            raise SystemExit(f"training.train: error: there is no checkpoint at {path}")
+        state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
+        if state["config"]["preset"] != self.config.preset:
+            raise SystemExit(
+                f"training.train: error: {path} holds a {state['config']['preset']!r} generator; "
+                f"give --preset {state['config']['preset']}"
+            )
+        return state
 
     def progress(self) -> float:
         """Share of the run that is done, in [0, 1]."""
@@ -205,38 +162,59 @@ class Trainer:
             self.config.rate * warm * (0.01 + 0.99 * (1 + math.cos(math.pi * self.progress())) / 2)
         )
 
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """All terms for one batch, [B, K, …] tensors on the device."""
+    def losses(self, batch: Batch) -> tuple[dict[str, Tensor], Tensor]:
+        """All terms for one batch, [B, K, …] tensors on the device, and the frames [B·K, 3, S, S]."""
         photo = batch["photo"].contiguous(memory_format=torch.channels_last)
         actions = batch["actions"]
         count = actions.shape[1]
         flat = {k: v.flatten(0, 1) for k, v in batch.items() if k not in ("photo", "actions")}
-        precision = torch.autocast(self.device.type, torch.bfloat16)
         if isinstance(self.model, EdgeGenerator):
-            with precision:
+            with self.precision:
                 layers = self.model.layers(photo, actions)
             frames = compose(photo.repeat_interleave(count, 0), layers)
             terms = edge_losses(layers, frames, flat)
         else:
-            degrees = expression_degrees(actions)
-            with precision:
-                frames, points = self.model.decode(self.model.features(photo, degrees))
+            actions = expression_degrees(actions)
+            with self.precision:
+                frames, points = self.model.decode(self.model.features(photo, actions))
             terms = paper_losses(frames, points, flat)
         if self.weights.temporal:
             size = actions.amax(-1, keepdim=True).clamp(min=DELTA)
-            low, high = (actions * (1 - DELTA / size)), (actions * (1 + DELTA / size)).clamp(max=1)
-            if not isinstance(self.model, EdgeGenerator):
-                low, high = expression_degrees(low), expression_degrees(high)
-            with precision:
-                terms["temporal"] = temporal(
-                    frames, self.model(photo, low), self.model(photo, high)
-                )
+            before, after = (actions * (1 + sign * DELTA / size) for sign in (-1, 1))
+            with self.precision:
+                neighbours = self.model(photo, before), self.model(photo, after.clamp(max=1))
+            terms["temporal"] = temporal(frames, *neighbours)
+        for name, critic in self.critics.items():
+            terms[name] = generator_loss(cast(Discriminator, critic), VIEWS[name](frames, flat))
+        return terms, frames
+
+    def criticise(self, frames: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """One step of the discriminators on frames made and photographs true."""
+        flat = {k: batch[k].flatten(0, 1) for k in ("real", "landmarks")}
+        terms = {
+            f"{name} critic": discriminator_loss(
+                cast(Discriminator, critic),
+                VIEWS[name](frames.detach(), flat),
+                VIEWS[name](flat["real"], flat),
+            )
+            for name, critic in self.critics.items()
+        }
+        self.critic_optimiser.zero_grad(set_to_none=True)
+        torch.stack(list(terms.values())).sum().backward()
+        self.critic_optimiser.step()
         return terms
 
     def run(self, cache: Path) -> None:
         """Trains on the data root to the end of the schedule."""
         loader = DataLoader(
-            Samples(self.config, self.data, cache),
+            Samples(
+                self.data,
+                cache,
+                self.config.vectors,
+                self.config.pairs,
+                self.config.preset == "paper",
+                self.config.seed,
+            ),
             self.config.batch,
             sampler=Onward(self.step * self.config.batch),
             num_workers=self.config.workers,
@@ -263,18 +241,20 @@ class Trainer:
         self.save()
 
     def update(self, batch: Batch) -> dict[str, float]:
-        """One step of the optimiser; the losses it was taken on."""
+        """One step of the generator, then of the discriminators; the losses they were taken on."""
         for group in self.optimiser.param_groups:
             group["lr"] = self.rate()
-        terms = self.losses(batch)
-        loss = total(terms, self.weights)
+        terms, frames = self.losses(batch)
+        terms["total"] = total(terms, self.weights)
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        terms["total"].backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), MAX_GRADIENT)
         self.optimiser.step()
         self._average()
+        if self.critics:
+            terms |= self.criticise(frames, batch)
         self.step += 1
-        return {name: float(term.detach()) for name, term in (*terms.items(), ("total", loss))}
+        return {name: float(term.detach()) for name, term in terms.items()}
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -291,7 +271,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="data root (portraits/, face3d/)")
     parser.add_argument("--out", type=Path, default=None, help="run folder (default runs/PRESET)")
     parser.add_argument("--cache", type=Path, default=Path("runs/faces"), help="prepared faces")
-    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
+    begin = parser.add_mutually_exclusive_group()
+    begin.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
+    begin.add_argument("--start", type=Path, help="begin with the weights of another checkpoint")
     for group, cls in (("run", TrainConfig), ("loss weights (0: off)", LossWeights)):
         options = parser.add_argument_group(group)
         for field in fields(cls):
@@ -314,6 +296,8 @@ def main() -> None:
     )
     if arguments.resume:
         trainer.load()
+    elif arguments.start:
+        trainer.start_from(arguments.start)
     trainer.run(arguments.cache)
 
 

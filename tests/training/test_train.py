@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from moue.actions import ACTIONS, EXPRESSIONS, action_vector
-from training import train
+from training import curves, train
+from training.data.stream import Onward
 from training.generator import EdgeGenerator, Level, PaperGenerator
 from training.losses import LossWeights
-from training.train import Onward, TrainConfig, Trainer, expression_degrees
+from training.train import TrainConfig, Trainer, expression_degrees
 
 LEVELS = (Level(8, 8, 8, True), Level(16, 8, 6, True), Level(32, 6, 4, False))
 
@@ -19,7 +20,7 @@ LEVELS = (Level(8, 8, 8, True), Level(16, 8, 6, True), Level(32, 6, 4, False))
 @pytest.fixture(autouse=True)
 def small(monkeypatch) -> None:
     monkeypatch.setattr(train, "make_generator", lambda _: EdgeGenerator(len(ACTIONS), LEVELS))
-    monkeypatch.setattr(train, "LOG_EVERY", 2)
+    monkeypatch.setattr(curves, "LOG_EVERY", 2)
 
 
 def batches(first: int, last: int) -> list[dict[str, torch.Tensor]]:
@@ -33,6 +34,7 @@ def batches(first: int, last: int) -> list[dict[str, torch.Tensor]]:
         batch["flow"] = 0.05 * (batch["flow"] - 0.5)
         batch["photo"] = torch.rand(2, 3, 64, 64, generator=g)
         batch["actions"] = torch.rand(2, 2, len(ACTIONS), generator=g)
+        batch["landmarks"] = 0.3 + 0.4 * torch.rand(2, 2, 68, 2, generator=g)
         batch["has_real"] = torch.tensor([[1.0, 0.0], [0.0, 0.0]])
         made.append(batch)
     return made
@@ -44,17 +46,20 @@ def trainer(out: Path, steps: int, **weights: float) -> Trainer:
 
 
 def test_a_resumed_run_ends_where_an_unbroken_one_does(tmp_path):
-    whole = trainer(tmp_path / "whole", steps=6)
+    terms = {"local_adversarial": 0.1, "global_adversarial": 0.1}
+    whole = trainer(tmp_path / "whole", steps=6, **terms)
     whole.fit(batches(0, 6))
-    broken = trainer(tmp_path / "broken", steps=6)
+    broken = trainer(tmp_path / "broken", steps=6, **terms)
     broken.fit(batches(0, 3))
-    resumed = trainer(tmp_path / "broken", steps=6)
+    resumed = trainer(tmp_path / "broken", steps=6, **terms)
     resumed.load()
     assert resumed.step == 3
     resumed.fit(batches(3, 6))
     for name, value in whole.model.state_dict().items():
         assert torch.equal(value, resumed.model.state_dict()[name]), name
         assert torch.equal(whole.average[name], resumed.average[name]), name
+    for name, value in whole.critics.state_dict().items():
+        assert torch.equal(value, resumed.critics.state_dict()[name]), name
     for mine, other in zip(
         whole.optimiser.state_dict()["state"].values(),
         resumed.optimiser.state_dict()["state"].values(),
@@ -84,12 +89,30 @@ def test_the_papers_generator_trains_on_its_own_terms(tmp_path, monkeypatch):
     }
     run.fit([batch, batch])
     assert run.step == 2
-    assert set(run.losses(batch)) == {"reconstruction", "landmarks", "temporal"}
+    assert set(run.losses(batch)[0]) == {"reconstruction", "landmarks", "temporal"}
 
 
 def test_no_checkpoint_to_resume_is_said(tmp_path):
-    with pytest.raises(SystemExit, match="no checkpoint to resume"):
+    with pytest.raises(SystemExit, match="no checkpoint at"):
         trainer(tmp_path / "nowhere", steps=1).load()
+
+
+def test_a_run_can_begin_with_anothers_weights(tmp_path):
+    first = trainer(tmp_path / "first", steps=4)
+    first.fit(batches(0, 4))
+    second = trainer(tmp_path / "second", steps=4, local_adversarial=1.0)
+    second.start_from(tmp_path / "first" / "checkpoint.pt")
+    assert second.step == 0
+    for name, value in second.model.named_parameters():
+        assert torch.equal(value, first.average[name]), name
+
+
+def test_discriminators_learn_to_tell_the_two_apart(tmp_path):
+    run = trainer(tmp_path, steps=60, global_adversarial=0.0001, reconstruction=0.0)
+    batch = batches(0, 1)[0]
+    frames = 0.5 * batch["real"].flatten(0, 1)
+    losses = [run.criticise(frames, batch)["global_adversarial critic"].detach() for _ in range(60)]
+    assert losses[-1] < 0.6 * losses[0]
 
 
 def test_a_failed_save_leaves_the_last_checkpoint(tmp_path, monkeypatch):
@@ -110,14 +133,14 @@ def test_a_failed_save_leaves_the_last_checkpoint(tmp_path, monkeypatch):
 def test_a_term_at_weight_zero_pulls_nothing(tmp_path, term):
     weights = dict.fromkeys(("flow", "mask", "colour", "reconstruction"), 0.0)
     run = trainer(tmp_path, steps=1, **{**weights, term: 1.0})
-    terms = run.losses(batches(0, 1)[0])
+    terms, _ = run.losses(batches(0, 1)[0])
     only = train.total(terms, run.weights)
     torch.testing.assert_close(only, terms[term])
 
 
 def test_temporal_regularisation_is_a_switch(tmp_path):
-    assert "temporal" not in trainer(tmp_path, steps=1).losses(batches(0, 1)[0])
-    assert trainer(tmp_path, steps=1, temporal=1.0).losses(batches(0, 1)[0])["temporal"] > 0
+    assert "temporal" not in trainer(tmp_path, steps=1).losses(batches(0, 1)[0])[0]
+    assert trainer(tmp_path, steps=1, temporal=1.0).losses(batches(0, 1)[0])[0]["temporal"] > 0
 
 
 def test_samples_go_on_from_where_a_run_stopped():

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+
+from training.discriminators import MOUTH, MOUTH_SIZE, Discriminator, mouth_mask, mouth_view
+
+SIZE = 64
+
+
+def lips(seed: int) -> torch.Tensor:
+    """68 points, those of the outer lips scattered around the middle."""
+    random = np.random.default_rng(seed)
+    points = random.uniform(0, 1, (1, 68, 2))
+    points[:, list(MOUTH)] = random.uniform(0.25, 0.75, (1, len(MOUTH), 2))
+    return torch.from_numpy(points.astype(np.float32))
+
+
+def test_the_mask_is_the_convex_hull_of_the_outer_lips():
+    for seed in range(5):
+        landmarks = lips(seed)
+        mask = mouth_mask(landmarks, SIZE)[0, 0].numpy()
+        fine = 16
+        hull = cv2.convexHull((landmarks[0, list(MOUTH)].numpy() * SIZE * fine).astype(np.int32))
+        drawn = cv2.fillConvexPoly(np.zeros((SIZE * fine, SIZE * fine), np.uint8), hull, 1)
+        share = drawn.reshape(SIZE, fine, SIZE, fine).mean((1, 3))
+        assert (mask[share > 0.75] == 1).all()
+        assert (mask[share < 0.25] == 0).all()
+
+
+def test_the_mouth_view_shows_the_mouth_and_nothing_else():
+    landmarks = lips(0)
+    picture = torch.zeros(1, 3, SIZE, SIZE)
+    picture[..., :10] = 1.0  # far from the lips
+    assert mouth_view(picture, landmarks).abs().max() == 0
+    whole = mouth_view(torch.ones(1, 3, SIZE, SIZE), landmarks)
+    assert whole.shape == (1, 3, MOUTH_SIZE, MOUTH_SIZE)
+    assert 0.1 < whole.mean() < 0.6
+
+
+def test_a_discriminator_judges_patches():
+    assert Discriminator(8)(torch.rand(2, 3, SIZE, SIZE)).shape == (2, 1, 16, 16)

@@ -1,0 +1,86 @@
+"""The paper's two discriminators: D_g for the whole frame, D_l for the mouth (eq. 3 and 4)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+MOUTH = tuple(range(48, 60))  # iBUG's outer lips, whose hull is the mask M
+MOUTH_SIZE = 96  # px a side at which D_l sees the mouth
+MOUTH_MARGIN = 1.5  # sides of the square D_l sees, in mouth widths
+
+
+class Discriminator(nn.Module):
+    """Three convolutions: pictures [N, 3, h, w] in [0, 1] → one logit per patch, [N, 1, h/4, w/4]."""
+
+    def __init__(self, channels: int = 64) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(3, channels, 4, stride=2, padding=1),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(channels, 2 * channels, 4, stride=2, padding=1),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(2 * channels, 1, 3, padding=1),
+        )
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        logits: Tensor = self.layers(pictures * 2 - 1)
+        return logits
+
+
+def mouth_mask(landmarks: Tensor, size: int) -> Tensor:
+    """M(a): the convex hull of the outer lips, [N, 1, S, S], 1 inside.
+
+    Args:
+        landmarks: [N, 68, 2], crop coordinates.
+        size: S.
+
+    A pixel is inside a hull when, going round it, the pixel lies on the same side of every edge; the
+    hull's own edges are those that have every other point on one side.
+    """
+    points = landmarks[:, list(MOUTH)].double()
+    axis = (torch.arange(size, device=landmarks.device, dtype=torch.float64) + 0.5) / size
+    grid = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), -1)
+    first, second = torch.combinations(torch.arange(len(MOUTH), device=points.device)).unbind(1)
+    start, along = points[:, first], points[:, second] - points[:, first]
+    normal = torch.stack([-along[..., 1], along[..., 0]], -1)
+    side = torch.einsum("nec,npc->nep", normal, points) - (normal * start).sum(-1, keepdim=True)
+    tolerance = 1e-12
+    low, high = (side >= -tolerance).all(-1), (side <= tolerance).all(-1)
+    toward = torch.where(low, 1.0, torch.where(high, -1.0, 0.0)).to(normal)  # 0: not a hull edge
+    normal = normal * toward[..., None]
+    offset = (normal * start).sum(-1)
+    inside = torch.ones(len(points), size, size, dtype=torch.bool, device=points.device)
+    for edge in range(normal.shape[1]):
+        inside &= torch.einsum("nc,hwc->nhw", normal[:, edge], grid) >= (
+            offset[:, edge, None, None] - tolerance
+        )
+    return inside[:, None].to(landmarks.dtype)
+
+
+def mouth_view(pictures: Tensor, landmarks: Tensor) -> Tensor:
+    """The mouth alone, V ∘ M, cut out to [N, 3, 96, 96].
+
+    Args:
+        pictures: [N, 3, S, S].
+        landmarks: [N, 68, 2], crop coordinates of the mouth that is masked out of them.
+    """
+    masked = pictures * mouth_mask(landmarks, pictures.shape[-1])
+    lips = landmarks[:, list(MOUTH)]
+    centre = (lips.amax(1) + lips.amin(1)) / 2
+    half = MOUTH_MARGIN / 2 * (lips.amax(1) - lips.amin(1)).amax(1)
+    axis = (torch.arange(MOUTH_SIZE, device=pictures.device) + 0.5) / MOUTH_SIZE * 2 - 1
+    grid = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), -1).to(pictures)
+    where = centre[:, None, None] + half[:, None, None, None] * grid
+    return F.grid_sample(masked, 2 * where - 1, "bilinear", "zeros", align_corners=False)
+
+
+def discriminator_loss(critic: Discriminator, made: Tensor, true: Tensor) -> Tensor:
+    """−log(1 − D(V)) − log D(Y): what the discriminator minimises (eq. 3, 4)."""
+    return F.softplus(critic(made.detach())).mean() + F.softplus(-critic(true)).mean()
+
+
+def generator_loss(critic: Discriminator, made: Tensor) -> Tensor:
+    """−log D(V): what the generator minimises (the form of eq. 3 whose gradient does not vanish)."""
+    return F.softplus(-critic(made)).mean()
