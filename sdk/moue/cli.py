@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: the words after `moue`; those of this process when None.
     """
-    commands = {"animate": animate, "export": export, "doctor": doctor}
+    commands = {"animate": animate, "export": export, "engine": engine, "doctor": doctor}
     try:
         with _stopped_in_order():
             try:
@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def animate(arguments: argparse.Namespace) -> int:
     """`moue animate`: all that can be refused is refused before the model is loaded."""
-    output = check_output(arguments.output)
+    output = check_output(arguments.output, stills=arguments.degrees is not None)
     if _same_file(output.path, arguments.photo):
         raise UsageError(f"-o {output.path} is the photo itself; name another file")
     bundle = load_bundle(arguments.bundle)
@@ -103,6 +103,25 @@ def export(arguments: argparse.Namespace) -> int:
         f"{path}: {precision}, {len(bundle.actions)} actions, {megabytes:.1f} MB;"
         f" its frames differ from the bundle's by at most {levels} of 255 levels"
     )
+    return 0
+
+
+def engine(arguments: argparse.Namespace) -> int:
+    """`moue engine`: both graphs for every GPU named, or for the one that is here."""
+    from moue.runtimes.engines import EngineCache, EngineKey, build_and_store
+    from moue.runtimes.select import engine_targets
+
+    trt, targets = engine_targets(arguments.device, arguments.runtime, arguments.sm)
+    bundle, cache = load_bundle(arguments.bundle), EngineCache()
+    for target in targets:
+        for graph in bundle.manifest.graphs:
+            key = EngineKey.of(bundle, graph, trt, *target)
+            built = build_and_store(trt, bundle, key, cache, arguments.workspace, sys.stderr)
+            megabytes = len(built.engine) / 1e6
+            _say(
+                f"{graph} for SM{key.compute_capability} by {trt}: {megabytes:.1f} MB"
+                f" in {built.seconds:.1f} s, {built.path or 'not kept'}"
+            )
     return 0
 
 

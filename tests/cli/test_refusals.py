@@ -117,7 +117,7 @@ def test_what_cannot_be_animated(animate, tmp_path, options, code, words):
 @pytest.mark.parametrize(
     ("output", "code", "words"),
     [
-        ("out", 1, "end it with .mp4"),
+        ("out.avi", 1, "end it with .mp4"),
         ("taken", 1, "is a folder; end it with /"),
         ("taken.mp4", 1, "is a folder; name a file"),
         ("taken/", 1, "holds 'letter.txt'"),

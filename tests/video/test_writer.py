@@ -156,7 +156,6 @@ def test_frames_that_make_no_clip(smooth, tmp_path, name, frames, words):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("out", "end it with .mp4"),
         ("out.avi", "end it with .mp4"),
         ("", "end it with / to write 000.png"),
         ("folder", "end it with / to write 000.png"),
@@ -209,3 +208,10 @@ def test_the_file_obeys_the_umask(smooth, tmp_path):
     plain.touch()
     write_frames(smooth(1), Path(tmp_path / "out.mp4"), NTSC)
     assert (tmp_path / "out.mp4").stat().st_mode == plain.stat().st_mode
+
+
+def test_a_name_without_a_suffix_is_a_folder(tmp_path):
+    assert check_output(tmp_path / "frames").kind == "folder"
+    assert check_output(tmp_path, stills=True).kind == "folder"
+    with pytest.raises(OutputError, match="end it with /"):
+        check_output(tmp_path)

@@ -44,11 +44,13 @@ class Written:
     seconds: float
 
 
-def check_output(path: str | os.PathLike[str]) -> Output:
+def check_output(path: str | os.PathLike[str], stills: bool = False) -> Output:
     """Where frames for `path` would go, checked before any are made.
 
     Args:
-        path: ends in .mp4, .gif, .webp or .png, or in / for a folder of PNGs.
+        path: ends in .mp4, .gif, .webp or .png; in / or without a suffix for a folder of PNGs.
+        stills: the frames are pictures of their own, so that an existing folder needs no / at its
+            end to be meant as one.
 
     Raises:
         OutputError: an unknown suffix, a folder that is missing or not writable, a name taken by
@@ -57,7 +59,7 @@ def check_output(path: str | os.PathLike[str]) -> Output:
     text = os.fspath(path)
     target = Path(text)
     suffix = target.suffix.lower()
-    if text.endswith(("/", os.sep)):
+    if text.endswith(("/", os.sep)) or (not suffix and (stills or not target.exists())):
         _check_frame_folder(target)
         return Output(target, "folder")
     if suffix not in (".png", *CODECS):
