@@ -11,19 +11,21 @@ from torch.nn import functional as F
 from training.generator import Layers
 
 Batch = dict[str, Tensor]
+STILL = 0.3  # px of mean motion at which a frame begins to count in full
 
 
 @dataclass(frozen=True)
 class LossWeights:
     """One weight per term; 0 switches it off.
 
-    reconstruction: L1 on the frame (the paper's L_r); flow: end-point error against the teacher, in
-    pixels; mask, colour: the teacher's mouth; temporal: R_t (eq. 5) with Δa = 0.1; landmarks: L_k;
-    global_adversarial, local_adversarial: D_g on the frame and D_l on the mouth (eq. 3, 4).
+    reconstruction: L1 on the frame (the paper's L_r); flow: error against the teacher's, relative to
+    all that moves, so that a blink counts as much as a laugh; mask, colour: the teacher's mouth;
+    temporal: R_t (eq. 5) with Δa = 0.1; landmarks: L_k; global_adversarial, local_adversarial: D_g
+    on the frame and D_l on the mouth (eq. 3, 4).
     """
 
     reconstruction: float = 4.0
-    flow: float = 1.0
+    flow: float = 3.0
     mask: float = 1.0
     colour: float = 2.0
     temporal: float = 0.0
@@ -46,6 +48,7 @@ def edge_losses(layers: Layers, frames: Tensor, batch: Batch) -> dict[str, Tenso
     travel = size * batch["flow"].square().sum(1, keepdim=True).sqrt()
     weight = (0.15 + batch["face"]) * (1 + travel / 4) * (1 - hole)
     error = size * (layers.flow - batch["flow"]).abs().sum(1, keepdim=True)
+    whole = (travel * weight).mean((1, 2, 3))
     near = F.interpolate(F.max_pool2d(hole, 12, 4, 4), hole.shape[-2:])
     mask_error = (layers.mask - hole).abs() * (0.05 + near)
     colour_error = (layers.colour - batch["colour"]).abs().sum(1, keepdim=True) * hole
@@ -53,7 +56,7 @@ def edge_losses(layers: Layers, frames: Tensor, batch: Batch) -> dict[str, Tenso
     frame_error = (frames - batch["real"]).abs().sum(1, keepdim=True)
     frame_weight = (0.1 + batch["face"] + 2 * near) * (1 - 0.7 * shown)
     return {
-        "flow": (error * weight).mean(),
+        "flow": ((error * weight).mean((1, 2, 3)) / (whole + STILL)).mean(),
         "mask": (mask_error / (area + 0.01)).mean(),
         "colour": (colour_error / (area + 0.01)).mean(),
         "reconstruction": (frame_error * frame_weight).mean(),

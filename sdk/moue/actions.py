@@ -64,21 +64,21 @@ EXPRESSIONS: Mapping[str, Mapping[str, float]] = MappingProxyType(
             mouthSmile=0.9, mouthUpperUp=0.25, jawOpen=0.12, cheekSquint=0.7, eyeSquint=0.4,
         ),
         "sad": _pose(
-            browInnerUp=1, browDown=0.2, eyeBlink=0.2, eyeLookDown=0.3,
-            mouthFrown=1, mouthShrugLower=0.5,
+            browInnerUp=1, browDown=0.1, mouthFrown=0.9, mouthShrugLower=0.4,
+            eyeLookDown=0.2, eyeBlink=0.15,
         ),
         "surprise": _pose(browInnerUp=1, browOuterUp=1, eyeWide=1, jawOpen=0.6),
         "angry": _pose(
-            browDown=1, eyeWide=0.3, eyeSquint=0.6, noseSneer=0.4,
-            mouthPress=0.8, mouthRollLower=0.3, mouthShrugUpper=0.3,
+            browDown=1, eyeSquint=0.5, eyeWide=0.3, noseSneer=0.25,
+            mouthPress=0.7, mouthFrown=0.35, mouthShrugLower=0.3,
         ),
         "disgust": _pose(
-            browDown=0.6, eyeSquint=0.5, cheekSquint=0.6, noseSneer=1,
-            mouthUpperUp=0.8, mouthFrown=0.4,
+            noseSneer=0.9, mouthUpperUp=0.6, browDown=0.7, cheekSquint=0.5,
+            mouthFrown=0.6, eyeSquint=0.6, mouthShrugLower=0.4,
         ),
         "fear": _pose(
-            browInnerUp=1, browOuterUp=0.6, browDown=0.4, eyeWide=1,
-            mouthStretch=0.8, mouthLowerDown=0.4, jawOpen=0.3,
+            browInnerUp=1, browOuterUp=0.5, browDown=0.3, eyeWide=1,
+            mouthStretch=0.9, jawOpen=0.3, mouthLowerDown=0.3,
         ),
     }
 )  # fmt: skip

@@ -179,6 +179,11 @@ def draw_actions(random: Random) -> NDArray[np.float32]:
             actions[index] = weight
             if random.random() < 0.5:
                 actions[_MIRROR[index]] = weight
+    if random.random() < 0.15:  # small, and asked for more than any other
+        lids = [ACTIONS.index("eyeBlinkLeft"), ACTIONS.index("eyeBlinkRight")]
+        actions[lids if random.random() < 0.6 else lids[random.integers(2)]] = random.uniform(
+            0.2, 1
+        )
     return np.clip(actions, 0, 1).astype(np.float32)
 
 
