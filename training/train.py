@@ -58,7 +58,8 @@ class TrainConfig:
     rate: float = 1e-3
     warmup: int = 200
     average: float = 0.998
-    pairs: float = 0.12
+    pairs: float = 0.08
+    smiles: float = 0.15
     seed: int = 0
     workers: int = 1
     save_minutes: float = 3.0
@@ -212,6 +213,7 @@ class Trainer:
                 cache,
                 self.config.vectors,
                 self.config.pairs,
+                self.config.smiles,
                 self.config.preset == "paper",
                 self.config.seed,
             ),

@@ -1,13 +1,23 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from moue.actions import ACTIONS, action_vector
 from moue.crop import Square
 from training.data.faces import FaceCrop, identity_of, is_held_out
-from training.data.sources import PairSource, PortraitSource, View, draw_actions, pair_degree
+from training.data.sources import (
+    PairSource,
+    PortraitSource,
+    SmileSource,
+    View,
+    draw_actions,
+    pair_degree,
+)
 from training.teacher.render import Teacher
+from training.teacher.rest import at_rest
 
 SIZE = 96
 
@@ -98,6 +108,24 @@ def test_pairs_pull_towards_the_real_photograph(face, head):
     turned, straight = sample.photo[::-1], sample.photo  # its channels are turned
     shifted = np.abs(sample.real[0] - turned).mean()  # by the 2 px it was aligned by, no more
     assert shifted < 0.5 * np.abs(sample.real[0] - straight).mean()
+
+
+def test_a_smile_is_brought_to_rest_and_its_teeth_are_the_target(face, head):
+    teacher = Teacher(head)
+    smiling = replace(face, scores={"mouthSmileLeft": 0.8, "mouthSmileRight": 0.8})
+    fit = teacher.fit(face.photo, face.landmarks)
+    assert fit.shows_mouth
+    rest = at_rest(teacher, fit, np.zeros(len(ACTIONS), np.float32))
+    assert np.linalg.norm(rest[14, :2] - rest[13, :2]) < 1e-6
+    still = [1, 105, 334, 33, 263]  # nose, brows, eyes
+    np.testing.assert_allclose(rest[still, :2], fit.points[still, :2], atol=3)
+    source = SmileSource([smiling, face], teacher, SIZE, 2, False)
+    assert len(source) == 1
+    sample = source.sample(np.random.default_rng(0))
+    hole = sample.mask[0, 0] > 0.9
+    assert hole.sum() > 20
+    np.testing.assert_array_equal(sample.colour[0][:, hole], sample.real[0][:, hole])
+    assert sample.photo[:, hole].mean() < sample.real[0][:, hole].mean()  # lips where teeth were
 
 
 @pytest.mark.parametrize(

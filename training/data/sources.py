@@ -18,9 +18,11 @@ from moue.crop import Square
 from training.data.faces import FaceCrop
 from training.teacher.head import IBUG68, RIGID, fit_similarity
 from training.teacher.render import Layers, Teacher
+from training.teacher.rest import at_rest
 
 Random = np.random.Generator
 REPEAT = cv2.BORDER_REPLICATE
+UNSMILE = np.float32(0.65)  # real smiles bend a mouth less than the 3-D model's at the same score
 FULL_SMILE = 0.8  # MediaPipe's mouthSmile score of a smile at degree 1
 
 _MIRROR = np.array(
@@ -112,6 +114,9 @@ class PairSource:
         ]
         self.teacher, self.size, self.vectors, self.augment = teacher, size, vectors, augment
 
+    def __len__(self) -> int:
+        return len(self.pairs)
+
     def sample(self, random: Random) -> Sample:
         neutral, smile = self.pairs[random.integers(len(self.pairs))]
         view = View.draw(random, neutral.square, self.size, self.augment)
@@ -136,6 +141,58 @@ class PairSource:
             meshes.append(to)
             reals.append(real if k == 0 else None)
         return view.pack(crop, np.stack(asked), layers, meshes, reals)
+
+
+class SmileSource:
+    """Portraits that smile with open mouths, brought to rest as inputs: their real teeth are the target."""
+
+    def __init__(
+        self, faces: Sequence[FaceCrop], teacher: Teacher, size: int, vectors: int, augment: bool
+    ) -> None:
+        self.faces = [
+            face
+            for face in faces
+            if smile_degree(face) > 0.5 and teacher.fit(face.photo, face.landmarks).shows_mouth
+        ]
+        self.teacher, self.size, self.vectors, self.augment = teacher, size, vectors, augment
+
+    def __len__(self) -> int:
+        return len(self.faces)
+
+    def sample(self, random: Random) -> Sample:
+        face = self.faces[random.integers(len(self.faces))]
+        view = View.draw(random, face.square, self.size, self.augment)
+        smiling = view.shade(face.photo)
+        fit = self.teacher.fit(smiling, face.landmarks)
+        peak = np.asarray(action_vector(EXPRESSIONS["happy"], ACTIONS)) * np.float32(
+            smile_degree(face)
+        )
+        rest = at_rest(self.teacher, fit, UNSMILE * peak)
+        start = replace(fit, points=rest, shows_mouth=False)
+        side = len(smiling)
+        closed = self.teacher.render(fit, 0 * peak, np.eye(2, 3), side, rest)
+        photo = composed(smiling.astype(np.float32) / 255, closed)
+        still = np.rint(255 * photo).astype(np.uint8)
+        real = view.resample(smiling)
+        teeth = real.astype(np.float32).transpose(2, 0, 1) / 255
+        asked, layers, meshes = [], [], []
+        for k in range(self.vectors):
+            share = 1.0 if k == 0 else float(random.uniform(0.1, 1.0))
+            to = rest + share * (fit.points - rest)
+            made = self.teacher.render(
+                start, view.mirrored(share * peak), view.to_layer, self.size, to
+            )
+            asked.append(share * peak)
+            layers.append(replace(made, colour=np.where(made.mask > 0, teeth, made.colour)))
+            meshes.append(to)
+        reals: list[NDArray[np.uint8] | None] = [real, *([None] * (self.vectors - 1))]
+        return view.pack(still, np.stack(asked), layers, meshes, reals)
+
+
+def smile_degree(face: FaceCrop) -> float:
+    """How much of a full smile a photo shows, by its measured scores, in [0, 1]."""
+    shown = [face.scores.get(name, 0.0) for name in ("mouthSmileLeft", "mouthSmileRight")]
+    return float(np.clip(np.mean(shown) / FULL_SMILE, 0, 1))
 
 
 def pair_degree(neutral: FaceCrop, smile: FaceCrop) -> float:

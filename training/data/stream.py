@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from training.data.faces import load_faces
-from training.data.sources import PairSource, PortraitSource
+from training.data.sources import PairSource, PortraitSource, SmileSource
 from training.generator import INPUT_SIZE
 from training.teacher.head import load_head
 from training.teacher.render import Teacher
@@ -25,7 +25,8 @@ class Samples(Dataset[dict[str, Tensor]]):
         data: the data root.
         cache: prepared faces.
         vectors: K, action vectors a photo.
-        pairs: share of samples drawn from neutral and smiling pairs.
+        pairs, smiles: shares of samples drawn from neutral and smiling pairs, and from smiles
+            brought to rest.
         whole_expressions: one whole expression a vector, as the paper's clips show it.
         seed: sample number i is a function of it and i alone.
     """
@@ -36,24 +37,34 @@ class Samples(Dataset[dict[str, Tensor]]):
         cache: Path,
         vectors: int,
         pairs: float,
+        smiles: float,
         whole_expressions: bool,
         seed: int,
     ) -> None:
         faces = [face for face in load_faces(cache) if not face.held_out]
         teacher = Teacher(load_head(data))
-        self.share, self.seed = pairs, seed
-        self.portraits = PortraitSource(
-            faces, teacher, INPUT_SIZE, vectors, True, whole_expressions=whole_expressions
-        )
-        self.pairs = PairSource(faces, teacher, INPUT_SIZE, vectors, True)
+        self.seed = seed
+        common = (faces, teacher, INPUT_SIZE, vectors, True)
+        self.portraits = PortraitSource(*common, whole_expressions=whole_expressions)
+        self.real: list[tuple[float, PairSource | SmileSource]] = []
+        for share, source in ((pairs, PairSource(*common)), (smiles, SmileSource(*common))):
+            if len(source) and share:
+                self.real.append((share, source))
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         random = np.random.default_rng([self.seed, index])
-        paired = random.random() < self.share and bool(self.pairs.pairs)
-        sample = (self.pairs if paired else self.portraits).sample(random)
+        sample = self._source(random.random()).sample(random)
         return {
             field.name: torch.from_numpy(getattr(sample, field.name)) for field in fields(sample)
         }
+
+    def _source(self, draw: float) -> PortraitSource | PairSource | SmileSource:
+        """The source that a number in [0, 1) falls to."""
+        for share, source in self.real:
+            if draw < share:
+                return source
+            draw -= share
+        return self.portraits
 
 
 class Onward(Sampler[int]):

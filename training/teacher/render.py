@@ -39,7 +39,7 @@ GAZE = {  # iris travel at 1, in eye widths: (towards the subject's left, up)
 }  # fmt: skip
 
 _SATURATING = ("mouthSmileLeft", "mouthSmileRight", "jawOpen")
-_LIPS = tuple(
+LIPS = tuple(
     zip(
         (191, 80, 81, 82, 13, 312, 311, 310, 415),
         (95, 88, 178, 87, 14, 317, 402, 318, 324),
@@ -162,7 +162,7 @@ class Teacher:
             if blink:
                 self._close(fit, moved, f"eyeBlink{side}", pairs, blink)
             _part(points, moved, pairs)
-        _part(points, moved, _LIPS)
+        _part(points, moved, LIPS)
         return moved
 
     def _close(
