@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 MOUTH = tuple(range(48, 60))  # iBUG's outer lips, whose hull is the mask M
 MOUTH_SIZE = 96  # px a side at which D_l sees the mouth
+TOLERANCE = 1e-12  # of a point's side of a line, in squared crop coordinates
 MOUTH_MARGIN = 1.5  # sides of the square D_l sees, in mouth widths
 
 
@@ -29,33 +30,28 @@ class Discriminator(nn.Module):
         return logits
 
 
-def mouth_mask(landmarks: Tensor, size: int) -> Tensor:
-    """M(a): the convex hull of the outer lips, [N, 1, S, S], 1 inside.
+def mouth_mask(landmarks: Tensor, where: Tensor) -> Tensor:
+    """M(a): whether places lie in the convex hull of the outer lips, [N, 1, h, w], 1 inside.
 
     Args:
         landmarks: [N, 68, 2], crop coordinates.
-        size: S.
+        where: [N, h, w, 2], crop coordinates of the places asked about.
 
-    A pixel is inside a hull when, going round it, the pixel lies on the same side of every edge; the
-    hull's own edges are those that have every other point on one side.
+    A line through two points is an edge of their hull when every other point lies on one side of it;
+    a place is inside when it lies on that side of every edge.
     """
-    points = landmarks[:, list(MOUTH)].double()
-    axis = (torch.arange(size, device=landmarks.device, dtype=torch.float64) + 0.5) / size
-    grid = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), -1)
+    points, where = landmarks[:, list(MOUTH)].double(), where.double()
     first, second = torch.combinations(torch.arange(len(MOUTH), device=points.device)).unbind(1)
     start, along = points[:, first], points[:, second] - points[:, first]
     normal = torch.stack([-along[..., 1], along[..., 0]], -1)
     side = torch.einsum("nec,npc->nep", normal, points) - (normal * start).sum(-1, keepdim=True)
-    tolerance = 1e-12
-    low, high = (side >= -tolerance).all(-1), (side <= tolerance).all(-1)
-    toward = torch.where(low, 1.0, torch.where(high, -1.0, 0.0)).to(normal)  # 0: not a hull edge
+    above, below = (side >= -TOLERANCE).all(-1), (side <= TOLERANCE).all(-1)
+    toward = torch.where(above, 1.0, torch.where(below, -1.0, 0.0)).to(normal)  # 0: no edge
     normal = normal * toward[..., None]
-    offset = (normal * start).sum(-1)
-    inside = torch.ones(len(points), size, size, dtype=torch.bool, device=points.device)
+    least = (normal * start).sum(-1) - TOLERANCE
+    inside = torch.ones(where.shape[:3], dtype=torch.bool, device=points.device)
     for edge in range(normal.shape[1]):
-        inside &= torch.einsum("nc,hwc->nhw", normal[:, edge], grid) >= (
-            offset[:, edge, None, None] - tolerance
-        )
+        inside &= torch.einsum("nc,nhwc->nhw", normal[:, edge], where) >= least[:, edge, None, None]
     return inside[:, None].to(landmarks.dtype)
 
 
@@ -66,14 +62,14 @@ def mouth_view(pictures: Tensor, landmarks: Tensor) -> Tensor:
         pictures: [N, 3, S, S].
         landmarks: [N, 68, 2], crop coordinates of the mouth that is masked out of them.
     """
-    masked = pictures * mouth_mask(landmarks, pictures.shape[-1])
     lips = landmarks[:, list(MOUTH)]
     centre = (lips.amax(1) + lips.amin(1)) / 2
     half = MOUTH_MARGIN / 2 * (lips.amax(1) - lips.amin(1)).amax(1)
     axis = (torch.arange(MOUTH_SIZE, device=pictures.device) + 0.5) / MOUTH_SIZE * 2 - 1
     grid = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), -1).to(pictures)
     where = centre[:, None, None] + half[:, None, None, None] * grid
-    return F.grid_sample(masked, 2 * where - 1, "bilinear", "zeros", align_corners=False)
+    cut = F.grid_sample(pictures, 2 * where - 1, "bilinear", "border", align_corners=False)
+    return cut * mouth_mask(landmarks, where)
 
 
 def discriminator_loss(critic: Discriminator, made: Tensor, true: Tensor) -> Tensor:

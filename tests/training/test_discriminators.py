@@ -20,7 +20,9 @@ def lips(seed: int) -> torch.Tensor:
 def test_the_mask_is_the_convex_hull_of_the_outer_lips():
     for seed in range(5):
         landmarks = lips(seed)
-        mask = mouth_mask(landmarks, SIZE)[0, 0].numpy()
+        axis = (torch.arange(SIZE) + 0.5) / SIZE
+        places = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), -1)[None]
+        mask = mouth_mask(landmarks, places)[0, 0].numpy()
         fine = 16
         hull = cv2.convexHull((landmarks[0, list(MOUTH)].numpy() * SIZE * fine).astype(np.int32))
         drawn = cv2.fillConvexPoly(np.zeros((SIZE * fine, SIZE * fine), np.uint8), hull, 1)
