@@ -3,13 +3,18 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "compose.h"
+#include "compose_device.h"
 #include "device.h"
 #include "preprocess.h"
+#include "preprocess_device.h"
 #include "skip_sum.h"
+#include "skip_sum_device.h"
 
 namespace py = pybind11;
 
@@ -78,10 +83,137 @@ void compose(const Array<uint8_t>& photo, const Array<double>& to_crop, const Ar
   expect("flow", flow, {2, mask.shape(0), mask.shape(0)});
   expect("colour", colour, {3, mask.shape(0), mask.shape(0)});
   expect("out", out, {photo.shape(0), photo.shape(1), 3});
+  if (photo.nbytes() > INT32_MAX)
+    throw py::value_error("photo must hold less than 2^31 bytes, but got " +
+                          std::to_string(photo.nbytes()));
   uint8_t* frame = out.mutable_data();
   const py::gil_scoped_release release;
   moue::compose(photo.data(), photo.shape(0), photo.shape(1), to_crop.data(), flow.data(),
                 mask.data(), colour.data(), mask.shape(0), frame, threads);
+}
+
+// Kernels on a device take addresses there, and its stream; without a stream, addresses on the host,
+// where the same arithmetic then runs. Nothing can check how much memory an address has behind it.
+using Address = uintptr_t;
+using Stream = std::optional<Address>;
+
+template <class T>
+T* address(const char* name, Address value) {
+  if (value == 0) throw py::value_error(std::string(name) + " must be an address, but got 0");
+  return reinterpret_cast<T*>(value);
+}
+
+int32_t number(const char* name, int64_t value, int64_t least, int64_t most) {
+  if (value < least || value > most)
+    throw py::value_error(std::string(name) + " must be in " + std::to_string(least) + " ... " +
+                          std::to_string(most) + ", but got " + std::to_string(value));
+  return static_cast<int32_t>(value);
+}
+
+constexpr int64_t kMostFrames = 65535;  // as many blocks as CUDA has along that axis
+constexpr int64_t kMostPixels = 1 << 20;  // a side
+constexpr int64_t kMostCells = 1 << 12;   // a side
+
+void device_skip_sum(Address base, Address residual, Address actions, Address out, int64_t frames,
+                     int64_t n, const std::vector<int64_t>& sizes, Stream stream) {
+  moue::SkipSum p = {};
+  p.base = address<const moue::Half>("base", base);
+  p.residual = address<const moue::Half>("residual", residual);
+  p.actions = address<const float>("actions", actions);
+  p.out = address<moue::Half>("out", out);
+  p.frames = number("frames", frames, 1, kMostFrames);
+  p.n = number("n", n, 1, moue::kMostActions);
+  p.levels = number("len(sizes)", static_cast<int64_t>(sizes.size()), 1, moue::kMostLevels);
+  for (int32_t level = 0; level < p.levels; ++level) {
+    const auto at = static_cast<size_t>(level);
+    p.begin[at + 1] = p.begin[at] + number("sizes", sizes[at], 1, 1 << 30);
+  }
+  const py::gil_scoped_release release;
+  stream ? moue::skip_sum_on_device(p, reinterpret_cast<void*>(*stream)) : moue::skip_sum_on_host(p);
+}
+
+// Rows [height, 4] as their bits, the first row and the last (exclusive) with pixels in the square,
+// and how many the longest has.
+py::tuple square_rows(const Array<double>& to_crop, int64_t height, int64_t width, int64_t size) {
+  expect("to_crop", to_crop, {2, 3});
+  number("height", height, 1, kMostPixels);
+  number("width", width, 1, kMostPixels);
+  number("size", size, 1, kMostCells);
+  Array<int32_t> rows({height, int64_t{4}});
+  static_assert(sizeof(moue::Row) == 4 * sizeof(int32_t));
+  auto* row = reinterpret_cast<moue::Row*>(rows.mutable_data());
+  int64_t first = height, last = 0;
+  int32_t most = 0;
+  for (int64_t i = 0; i < height; ++i) {
+    row[i] = moue::square_row(to_crop.data(), i, width, size);
+    if (row[i].begin == row[i].end) continue;
+    first = std::min(first, i);
+    last = i + 1;
+    most = std::max(most, row[i].end - row[i].begin);
+  }
+  return py::make_tuple(rows, std::min(first, last), last, most);
+}
+
+void device_compose(Address flow, Address mask, Address colour, Address rest_flow,
+                    Address rest_mask, Address actions, Address cells, Address source,
+                    int64_t source_stride, Address rows, Address out, int64_t frames, int64_t n,
+                    int64_t size, int64_t height, int64_t width, int64_t pixel, int64_t first_row,
+                    int64_t last_row, int64_t most_pixels, const Array<double>& to_crop,
+                    Stream stream) {
+  expect("to_crop", to_crop, {2, 3});
+  const double* m = to_crop.data();
+  moue::Cells p = {};
+  p.flow = address<const moue::Half>("flow", flow);
+  p.mask = address<const moue::Half>("mask", mask);
+  p.colour = address<const moue::Half>("colour", colour);
+  p.rest_flow = address<const moue::Half>("rest_flow", rest_flow);
+  p.rest_mask = address<const moue::Half>("rest_mask", rest_mask);
+  p.actions = address<const float>("actions", actions);
+  p.cells = address<moue::MapCell>("cells", cells);
+  p.frames = number("frames", frames, 1, kMostFrames);
+  p.n = number("n", n, 1, moue::kMostActions);
+  p.size = number("size", size, 1, kMostCells);
+  const double determinant = m[0] * m[4] - m[1] * m[3];
+  const double inverse[] = {m[4], -m[1], -m[3], m[0]};
+  for (int k = 0; k < 4; ++k) p.to_pixels[k] = static_cast<float>(inverse[k] / determinant);
+
+  moue::Blend b = {};
+  b.source = address<const uint8_t>("source", source);
+  b.source_stride = source_stride;
+  b.cells = p.cells;
+  b.rows = address<const moue::Row>("rows", rows);
+  b.out = address<uint8_t>("out", out);
+  b.frames = p.frames;
+  b.height = number("height", height, 1, kMostPixels);
+  b.width = number("width", width, 1, kMostPixels);
+  b.size = p.size;
+  b.pixel = number("pixel", pixel, 3, 4);
+  b.last_row = number("last_row", last_row, 0, height);
+  b.first_row = number("first_row", first_row, 0, last_row);
+  b.most_pixels = number("most_pixels", most_pixels, 0, width);
+  b.step_x = static_cast<float>(m[0] * static_cast<double>(size));
+  b.step_y = static_cast<float>(m[3] * static_cast<double>(size));
+  const py::gil_scoped_release release;
+  stream ? moue::compose_on_device(p, b, reinterpret_cast<void*>(*stream))
+         : moue::compose_on_host(p, b);
+}
+
+void device_preprocess(Address photo, Address out, int64_t height, int64_t width, int64_t pixel,
+                       int64_t size, int64_t taps, const Array<double>& to_photo, bool half,
+                       Stream stream) {
+  expect("to_photo", to_photo, {2, 3});
+  moue::Preprocess p = {};
+  p.photo = address<const uint8_t>("photo", photo);
+  p.out = address<void>("out", out);
+  p.height = number("height", height, 1, kMostPixels);
+  p.width = number("width", width, 1, kMostPixels);
+  p.pixel = number("pixel", pixel, 3, 4);
+  p.size = number("size", size, 1, kMostCells);
+  p.taps = number("taps", taps, 1, kMostPixels);
+  std::copy_n(to_photo.data(), 6, p.to_photo);
+  const py::gil_scoped_release release;
+  stream ? moue::preprocess_on_device(p, half, reinterpret_cast<void*>(*stream))
+         : moue::preprocess_on_host(p, half);
 }
 
 }  // namespace
@@ -99,5 +231,19 @@ PYBIND11_MODULE(_core, m) {
   m.def("compose", &compose, py::arg("photo").noconvert(), py::arg("to_crop").noconvert(),
         py::arg("flow").noconvert(), py::arg("mask").noconvert(), py::arg("colour").noconvert(),
         py::arg("out").noconvert(), threads);
+  m.def("device_skip_sum", &device_skip_sum, py::kw_only(), py::arg("base"), py::arg("residual"),
+        py::arg("actions"), py::arg("out"), py::arg("frames"), py::arg("n"), py::arg("sizes"),
+        py::arg("stream"));
+  m.def("square_rows", &square_rows, py::arg("to_crop").noconvert(), py::arg("height"),
+        py::arg("width"), py::arg("size"));
+  m.def("device_compose", &device_compose, py::kw_only(), py::arg("flow"), py::arg("mask"),
+        py::arg("colour"), py::arg("rest_flow"), py::arg("rest_mask"), py::arg("actions"),
+        py::arg("cells"), py::arg("source"), py::arg("source_stride"), py::arg("rows"),
+        py::arg("out"), py::arg("frames"), py::arg("n"), py::arg("size"), py::arg("height"),
+        py::arg("width"), py::arg("pixel"), py::arg("first_row"), py::arg("last_row"),
+        py::arg("most_pixels"), py::arg("to_crop").noconvert(), py::arg("stream"));
+  m.def("device_preprocess", &device_preprocess, py::kw_only(), py::arg("photo"), py::arg("out"),
+        py::arg("height"), py::arg("width"), py::arg("pixel"), py::arg("size"), py::arg("taps"),
+        py::arg("to_photo").noconvert(), py::arg("half"), py::arg("stream"));
   m.def("cuda_devices", &moue::cuda_devices, "Names of the CUDA devices; raises with the reason.");
 }

@@ -1,92 +1,158 @@
 #include "compose.h"
 
 #include <algorithm>
-#include <memory>
+#include <cstring>
+#include <vector>
 
 #include "parallel.h"
 #include "sample.h"
+#include "simd.h"
+#include "square_rows.h"
 
 namespace moue {
 namespace {
 
-// What a frame needs to know at one place of the square, side by side in memory.
-struct Cell {
-  Float4 paint;   // red, green, blue in 0..255
-  Float4 motion;  // to where the pixel comes from, x and y in photo pixels; the mask
+constexpr int64_t kRun = 64;     // pixels that pass through the steps below together
+constexpr float kFar = 1 << 23;  // pixels, further than any motion
+
+// What a frame needs to know at one place of the square, side by side in memory: red, green, blue in
+// 0..255 and zero, then to where the pixel comes from, x and y in photo pixels, the mask, and zero.
+struct alignas(32) Cell {
+  float paint[4], motion[4];
 };
 
 // The maps as cells with their edges repeated once around: [size + 2, size + 2].
-class Grid {
- public:
-  explicit Grid(int64_t size)
-      : size_(size), stride_(size + 2), cells_(new Cell[static_cast<size_t>(stride_ * stride_)]) {}
+struct Grid {
+  int64_t size, stride;
+  Cell* cells;
+};
 
-  // to_pixels [2, 2] turns flow into photo pixels.
-  void fill_row(int64_t i, const float* flow, const float* mask, const float* colour,
-                const float* to_pixels) const {
-    const int64_t plane = size_ * size_, from = clamp<int64_t>(i - 1, 0, size_ - 1) * size_;
-    Cell* row = cells_.get() + i * stride_;
-    for (int64_t j = 0; j < size_; ++j) {
-      const auto unit = [=](const float* map) { return clamp(map[from + j], 0.0f, 1.0f); };
-      const float x = flow[from + j], y = flow[from + j + plane];
-      row[j + 1].paint = 255 * Float4{unit(colour), unit(colour + plane), unit(colour + 2 * plane)};
-      row[j + 1].motion = Float4{to_pixels[0] * x + to_pixels[1] * y,
-                                 to_pixels[2] * x + to_pixels[3] * y, unit(mask)};
-    }
-    row[0] = row[1];
-    row[size_ + 1] = row[size_];
+// Memory for the cells that stays with the thread from frame to frame.
+Cell* cells_for(int64_t count) {
+  thread_local std::vector<Cell> cells;
+  if (static_cast<int64_t>(cells.size()) < count) cells.resize(static_cast<size_t>(count));
+  return cells.data();
+}
+
+// One row of the grid; to_pixels [2, 2] turns flow into photo pixels.
+MOUE_VERSIONS void fill_row(const Grid& grid, int64_t i, const float* flow, const float* mask,
+                            const float* colour, const float* to_pixels) {
+  const int64_t size = grid.size, plane = size * size,
+                from = clamp<int64_t>(i - 1, 0, size - 1) * size;
+  const float *x = flow + from, *y = x + plane, *m = mask + from;
+  const float *red = colour + from, *green = red + plane, *blue = green + plane;
+  const float xx = to_pixels[0], xy = to_pixels[1], yx = to_pixels[2], yy = to_pixels[3];
+  Cell* __restrict row = grid.cells + i * grid.stride;
+  for (int64_t j = 0; j < size; ++j) {
+    Cell& cell = row[j + 1];
+    cell.paint[0] = 255 * clamp(red[j], 0.0f, 1.0f);
+    cell.paint[1] = 255 * clamp(green[j], 0.0f, 1.0f);
+    cell.paint[2] = 255 * clamp(blue[j], 0.0f, 1.0f);
+    cell.paint[3] = 0;
+    cell.motion[0] = xx * x[j] + xy * y[j];
+    cell.motion[1] = yx * x[j] + yy * y[j];
+    cell.motion[2] = clamp(m[j], 0.0f, 1.0f);
+    cell.motion[3] = 0;
   }
+  row[0] = row[1];
+  row[size + 1] = row[size];
+}
 
-  // x, y count in cells from the centre of the corner cell, which is part of the repeated edge.
-  bool contains(float x, float y) const {
-    const auto end = static_cast<float>(size_ + 1);
-    return x >= 0 && x < end && y >= 0 && y < end;
-  }
+MOUE_INLINE Float4 load(const float* lanes) {
+  Float4 loaded;
+  std::memcpy(&loaded, lanes, sizeof loaded);
+  return loaded;
+}
 
-  Cell at(float x, float y) const {
+// The grid between a cell and its three neighbours, at the parts fx and fy of the way.
+MOUE_INLINE void interpolate(const Cell* upper, const Cell* lower, float fx, float fy, Cell& out) {
+  const Float4 paint = lerp(lerp(load(upper[0].paint), load(upper[1].paint), fx),
+                            lerp(load(lower[0].paint), load(lower[1].paint), fx), fy);
+  const Float4 motion = lerp(lerp(load(upper[0].motion), load(upper[1].motion), fx),
+                             lerp(load(lower[0].motion), load(lower[1].motion), fx), fy);
+  std::memcpy(out.paint, &paint, sizeof paint);
+  std::memcpy(out.motion, &motion, sizeof motion);
+}
+
+// The same for every pixel of a run.
+struct Run {
+  alignas(64) Cell layers[kRun];
+  alignas(64) int32_t place[kRun];               // in the grid, then in the photo
+  alignas(64) int32_t right[kRun], below[kRun];  // bytes on to its neighbours there
+  alignas(64) float fx[kRun], fy[kRun];          // the way to them
+  alignas(64) uint32_t corners[4][kRun];         // four bytes of the photo each
+  alignas(64) uint32_t rgb[kRun];
+};
+
+// A position along one axis as a whole pixel within the photo and the part beyond it.
+MOUE_INLINE void split(int32_t from, float motion, int32_t last, int32_t& whole, float& part) {
+  const float bounded = clamp(motion, -kFar, kFar);
+  const auto cut = static_cast<int32_t>(bounded);
+  const int32_t down = cut - (static_cast<float>(cut) > bounded ? 1 : 0);
+  const int32_t at = from + down, most = at < last ? at : last;
+  whole = most > 0 ? most : 0;
+  const float beyond = bounded - static_cast<float>(down);
+  part = whole == at && at != last ? beyond : 0.0f;
+}
+
+MOUE_INLINE float channel(uint32_t bytes, int shift) {
+  return static_cast<float>(static_cast<int32_t>(bytes >> shift & 0xff));
+}
+
+// One colour of a pixel, rounded.
+MOUE_INLINE uint32_t blend(const Run& run, int64_t k, int c) {
+  const float fx = run.fx[k], fy = run.fy[k];
+  const float a = channel(run.corners[0][k], 8 * c), b = channel(run.corners[1][k], 8 * c);
+  const float d = channel(run.corners[2][k], 8 * c), e = channel(run.corners[3][k], 8 * c);
+  const float above = a + fx * (b - a), below = d + fx * (e - d);
+  const float warped = above + fy * (below - above);
+  const float mixed = warped + run.layers[k].motion[2] * (run.layers[k].paint[c] - warped);
+  return static_cast<uint32_t>(static_cast<int32_t>(mixed + 0.5f)) << 8 * c;
+}
+
+// The pixels [begin, begin + count) of row i; each is (step_x, step_y) in the grid from the last.
+MOUE_VERSIONS void compose_run(const Photo& photo, const Grid& grid, const Row& row, int64_t i,
+                               int64_t begin, int64_t count, float step_x, float step_y,
+                               uint8_t* out) {
+  Run run;
+  const auto stride = static_cast<int32_t>(grid.stride);
+  const auto first = static_cast<float>(begin - row.begin);
+  for (int32_t k = 0; k < count; ++k) {
+    const float along = first + static_cast<float>(k);
+    const float x = row.x + along * step_x, y = row.y + along * step_y;
     const auto x0 = static_cast<int32_t>(x), y0 = static_cast<int32_t>(y);
-    const float fx = x - static_cast<float>(x0), fy = y - static_cast<float>(y0);
-    const Cell *top = cells_.get() + y0 * stride_ + x0, *below = top + stride_;
-    return {
-        lerp(lerp(top[0].paint, top[1].paint, fx), lerp(below[0].paint, below[1].paint, fx), fy),
-        lerp(lerp(top[0].motion, top[1].motion, fx), lerp(below[0].motion, below[1].motion, fx),
-             fy)};
+    run.place[k] = y0 * stride + x0;
+    run.fx[k] = x - static_cast<float>(x0);
+    run.fy[k] = y - static_cast<float>(y0);
   }
-
- private:
-  int64_t size_, stride_;
-  std::unique_ptr<Cell[]> cells_;
-};
-
-struct Span {
-  int64_t begin, end;
-};
-
-// The pixels of one photo row whose centres lie in the square. Along a row u is monotone even after
-// rounding, so they follow each other, and the divisions below are wrong by a pixel at most, which
-// the test itself settles at both ends.
-Span inside_square(const double* m, double y, int64_t width) {
-  double low = 0, high = static_cast<double>(width);
-  for (const double* row : {m, m + 3}) {
-    const double start = 0.5 * row[0] + row[1] * y + row[2];
-    if (row[0] == 0) {
-      if (!(start >= 0 && start <= 1)) return {0, 0};
-      continue;
-    }
-    const double a = -start / row[0], b = (1 - start) / row[0];
-    low = std::max(low, std::min(a, b) - 1);
-    high = std::min(high, std::max(a, b) + 2);
+  for (int64_t k = 0; k < count; ++k) {
+    const Cell* upper = grid.cells + run.place[k];
+    interpolate(upper, upper + stride, run.fx[k], run.fy[k], run.layers[k]);
   }
-  if (!(low < high)) return {0, 0};
-  const auto inside = [=](int64_t j) {
-    const double x = static_cast<double>(j) + 0.5;
-    const double ux = m[0] * x + m[1] * y + m[2], uy = m[3] * x + m[4] * y + m[5];
-    return ux >= 0 && ux <= 1 && uy >= 0 && uy <= 1;
-  };
-  auto begin = static_cast<int64_t>(low), end = static_cast<int64_t>(high);
-  while (begin < end && !inside(begin)) ++begin;
-  while (begin < end && !inside(end - 1)) --end;
-  return {begin, end};
+  const auto right = static_cast<int32_t>(photo.width - 1);
+  const auto bottom = static_cast<int32_t>(photo.height - 1);
+  const auto line = static_cast<int32_t>(photo.width * 3);
+  const auto x = static_cast<int32_t>(begin), y = static_cast<int32_t>(i);
+  for (int32_t k = 0; k < count; ++k) {
+    int32_t left, top;
+    split(x + k, run.layers[k].motion[0], right, left, run.fx[k]);
+    split(y, run.layers[k].motion[1], bottom, top, run.fy[k]);
+    run.place[k] = top * line + left * 3;
+    run.right[k] = run.fx[k] > 0 ? 3 : 0;
+    run.below[k] = run.fy[k] > 0 ? line : 0;
+  }
+  for (int64_t k = 0; k < count; ++k) {
+    const uint8_t *above = photo.pixels + run.place[k], *below = above + run.below[k];
+    run.corners[0][k] = photo.bytes(above);
+    run.corners[1][k] = photo.bytes(above + run.right[k]);
+    run.corners[2][k] = photo.bytes(below);
+    run.corners[3][k] = photo.bytes(below + run.right[k]);
+  }
+  for (int64_t k = 0; k < count; ++k)
+    run.rgb[k] = blend(run, k, 0) | blend(run, k, 1) | blend(run, k, 2);
+  for (int64_t k = 0; k + 1 < count; ++k)  // its fourth byte is the next pixel's first
+    std::memcpy(out + 3 * k, &run.rgb[k], 4);
+  std::memcpy(out + 3 * (count - 1), &run.rgb[count - 1], 3);
 }
 
 }  // namespace
@@ -98,38 +164,22 @@ void compose(const uint8_t* pixels, int64_t height, int64_t width, const double*
   const float to_pixels[4] = {
       static_cast<float>(m[4] / determinant), static_cast<float>(-m[1] / determinant),
       static_cast<float>(-m[3] / determinant), static_cast<float>(m[0] / determinant)};
-  const Grid grid(size);
-  parallel_for(size + 2, 64, threads, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) grid.fill_row(i, flow, mask, colour, to_pixels);
+  const int64_t stride = size + 2;
+  const Grid grid{size, stride, cells_for(stride * stride)};
+  parallel_for(stride, 32, threads, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) fill_row(grid, i, flow, mask, colour, to_pixels);
   });
 
-  const Photo photo(pixels, height, width);
+  const Photo photo{pixels, height, width};
   const auto cells = static_cast<double>(size);
   const auto step_x = static_cast<float>(m[0] * cells), step_y = static_cast<float>(m[3] * cells);
-  const auto compose_row = [&](int64_t i) {
-    const double y = static_cast<double>(i) + 0.5;
-    const auto [begin, end] = inside_square(m, y, width);
-    const double x = static_cast<double>(begin) + 0.5;
-    const auto start_x = static_cast<float>((m[0] * x + m[1] * y + m[2]) * cells + 0.5);
-    const auto start_y = static_cast<float>((m[3] * x + m[4] * y + m[5]) * cells + 0.5);
-    const auto last = static_cast<float>(end - 1 - begin);
-    // Holds but for matrices of absurd scale, whose rounding must not lead outside the grid.
-    if (begin == end || !grid.contains(start_x, start_y) ||
-        !grid.contains(start_x + last * step_x, start_y + last * step_y))
-      return;
-    uint8_t* pixel = out + (i * width + begin) * 3;
-    for (int64_t j = begin; j < end; ++j, pixel += 3) {
-      const auto k = static_cast<float>(j - begin);
-      const Cell cell = grid.at(start_x + k * step_x, start_y + k * step_y);
-      const Float4 warped = photo.at(static_cast<double>(j) + cell.motion[0],
-                                     static_cast<double>(i) + cell.motion[1]);
-      const auto rgb =
-          __builtin_convertvector(lerp(warped, cell.paint, cell.motion[2]) + 0.5f, Int4);
-      for (int c = 0; c < 3; ++c) pixel[c] = static_cast<uint8_t>(rgb[c]);
+  parallel_for(height, 16, threads, [&](int64_t first, int64_t last) {
+    for (int64_t i = first; i < last; ++i) {
+      const Row row = square_row(m, i, width, size);
+      for (int64_t j = row.begin; j < row.end; j += kRun)
+        compose_run(photo, grid, row, i, j, std::min(kRun, row.end - j), step_x, step_y,
+                    out + (i * width + j) * 3);
     }
-  };
-  parallel_for(height, 16, threads, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) compose_row(i);
   });
 }
 

@@ -1,27 +1,19 @@
-// Splits a range of rows over threads that live as long as the call.
+// Splits a range of rows over threads that are started once and sleep between calls.
 #pragma once
 
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
-#include <system_error>
-#include <thread>
-#include <vector>
-
-#ifdef __linux__
-#include <sched.h>
-#endif
+#include <functional>
 
 namespace moue {
 
 // The processors this process may run on, which containers and taskset make fewer than there are.
-inline int available_threads() {
-#ifdef __linux__
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
-#endif
-  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-}
+int available_threads();
+
+// Calls work() here and, as they become free, on up to `helpers` other threads; returns once each
+// call that began has ended. `work` must not throw.
+void run_on_threads(int helpers, const std::function<void()>& work);
 
 // Calls body(begin, end) over [0, count) in pieces of `grain`; threads = 0 takes what is available.
 // Pieces are handed out as threads become free: a busy core does not hold up the others.
@@ -34,16 +26,11 @@ void parallel_for(int64_t count, int64_t grain, int threads, const Body& body) {
       body(begin, std::min(begin + grain, count));
   };
   const int64_t pieces = (count + grain - 1) / grain;
-  const int64_t helpers =
-      std::min<int64_t>(threads > 0 ? threads : available_threads(), pieces) - 1;
-  std::vector<std::thread> pool;
-  try {
-    for (int64_t i = 0; i < helpers; ++i) pool.emplace_back(work);
-  } catch (const std::system_error&) {
-    // The system grants no more threads: those that started, and this one, do the work.
-  }
-  work();
-  for (auto& thread : pool) thread.join();
+  const int64_t wanted = std::min<int64_t>(threads > 0 ? threads : available_threads(), pieces);
+  if (wanted <= 1)
+    work();
+  else
+    run_on_threads(static_cast<int>(wanted - 1), work);
 }
 
 }  // namespace moue

@@ -7,7 +7,7 @@ namespace moue {
 
 void preprocess(const uint8_t* pixels, int64_t height, int64_t width, const double* m, int64_t size,
                 int64_t taps, float* out, int threads) {
-  const Photo photo(pixels, height, width);
+  const Photo photo{pixels, height, width};
   const double step = 1.0 / static_cast<double>(size * taps);
   const float scale = 1.0f / (255.0f * static_cast<float>(taps * taps));
   const auto mean = [=](int64_t i, int64_t j) {

@@ -3,11 +3,9 @@
 
 #include <cstdint>
 
-namespace moue {
+#include "half.h"
 
-struct Half {  // IEEE 754 binary16, as stored
-  uint16_t bits;
-};
+namespace moue {
 
 // base [size], residual [n, size], actions [frames, n], out [frames, size].
 // Residuals whose weight is zero are never read.

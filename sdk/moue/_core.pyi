@@ -24,4 +24,56 @@ def compose(
     out: NDArray[np.uint8],
     threads: int = 0,
 ) -> None: ...
+def device_skip_sum(
+    *,
+    base: int,
+    residual: int,
+    actions: int,
+    out: int,
+    frames: int,
+    n: int,
+    sizes: list[int],
+    stream: int | None,
+) -> None: ...
+def square_rows(
+    to_crop: NDArray[np.float64], height: int, width: int, size: int
+) -> tuple[NDArray[np.int32], int, int, int]: ...
+def device_compose(
+    *,
+    flow: int,
+    mask: int,
+    colour: int,
+    rest_flow: int,
+    rest_mask: int,
+    actions: int,
+    cells: int,
+    source: int,
+    source_stride: int,
+    rows: int,
+    out: int,
+    frames: int,
+    n: int,
+    size: int,
+    height: int,
+    width: int,
+    pixel: int,
+    first_row: int,
+    last_row: int,
+    most_pixels: int,
+    to_crop: NDArray[np.float64],
+    stream: int | None,
+) -> None: ...
+def device_preprocess(
+    *,
+    photo: int,
+    out: int,
+    height: int,
+    width: int,
+    pixel: int,
+    size: int,
+    taps: int,
+    to_photo: NDArray[np.float64],
+    half: bool,
+    stream: int | None,
+) -> None: ...
 def cuda_devices() -> list[str]: ...

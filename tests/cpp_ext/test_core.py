@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
-import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ core = pytest.importorskip("moue._core")
 
 PHOTO = np.zeros((6, 5, 3), np.uint8)
 MATRIX = np.eye(2, 3)
+ROOT = Path(__file__).parents[2]
 
 
 def zeros(*shape):
@@ -68,16 +71,6 @@ def test_read_only_output_is_refused():
         core.preprocess(PHOTO, MATRIX, 1, out)
 
 
-def tasks():
-    """Threads of this process, Python's and others."""
-    return len(os.listdir("/proc/self/task"))
-
-
-def tasks_at_rest():
-    time.sleep(0.1)  # the system lists a thread that was joined for a moment more
-    return tasks()
-
-
 def during_a_long_call(observe, threads):
     """What `observe` gave again and again while a kernel ran in another thread."""
     photo, matrix = np.zeros((2000, 2000, 3), np.uint8), 2000 * MATRIX
@@ -100,17 +93,66 @@ def test_other_python_threads_run_meanwhile():
     assert len(during_a_long_call(lambda: None, 1)) > 5  # none, were the GIL held
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="Linux only")
-def test_threads_follow_the_affinity_and_end_with_the_call():
-    allowed, before = os.sched_getaffinity(0), tasks_at_rest()
-    try:
+def tasks():
+    """Threads of this process, Python's and others."""
+    return len(os.listdir("/proc/self/task"))
+
+
+def helpers_in_a_new_process(*threads):
+    """How many threads there are more after calls with these `threads`, on one core and on all."""
+    script = """if True:
+        import os, sys
+        import numpy as np
+        from moue import _core
+        from tests.cpp_ext.test_core import tasks
+        allowed, before = os.sched_getaffinity(0), tasks()
         os.sched_setaffinity(0, {min(allowed)})
-        assert max(during_a_long_call(tasks, 0)) == before + 1
-    finally:
-        os.sched_setaffinity(0, allowed)
-    assert tasks_at_rest() == before
-    assert max(during_a_long_call(tasks, 3)) == before + 3
-    assert tasks_at_rest() == before
+        for threads in map(int, sys.argv[1:]):
+            out = np.zeros((3, 64, 64), np.float32)
+            _core.preprocess(np.zeros((64, 64, 3), np.uint8), 64 * np.eye(2, 3), 1, out, threads)
+            print(tasks() - before)
+    """
+    command = [sys.executable, "-c", script, *map(str, threads)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    return [int(line) for line in done.stdout.split()]
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="Linux only")
+def test_threads_follow_the_affinity_and_are_kept_for_the_next_call():
+    assert helpers_in_a_new_process(0, 3, 3, 2, 4, 0) == [0, 2, 2, 2, 3, 3]
+
+
+def test_calls_from_several_threads_do_not_wait_for_each_other_for_ever():
+    out = [zeros(3, 64, 64) for _ in range(8)]
+    photo, matrix = np.full((64, 64, 3), 255, np.uint8), 64 * MATRIX
+    workers = [
+        threading.Thread(
+            target=lambda mine=mine: [
+                core.preprocess(photo, matrix, 1, mine, 2 + k % 3) for k in range(200)
+            ]
+        )
+        for mine in out
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+        assert not worker.is_alive()
+    assert all((mine == 1).all() for mine in out)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="POSIX only")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_forked_process_has_threads_of_its_own():
+    call = lambda: core.preprocess(  # noqa: E731
+        np.full((64, 64, 3), 255, np.uint8), 64 * MATRIX, 1, zeros(3, 64, 64), 3
+    )
+    call()
+    child = os.fork()
+    if child == 0:
+        call()
+        os._exit(7)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
 
 
 def test_cuda_is_there_or_says_why_not():

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,30 @@ def test_runs_both_graphs_in_float32(tiny_bundle: Path) -> None:
     assert {array.dtype for array in (*features.values(), *outputs.values())} == {np.dtype("f4")}
     assert all(np.array_equal(array[0], array[1]) for array in outputs.values())
     assert np.abs(outputs["flow"]).max() > 0
+
+
+def test_outputs_hold_until_the_same_thread_decodes_again(tiny_bundle: Path) -> None:
+    rng = np.random.default_rng(0)
+
+    def features(runtime: OnnxRuntime, frames: int) -> dict[str, np.ndarray]:
+        return {
+            name: rng.random([frames if n == "frames" else n for n in shape], np.float32)
+            for name, shape in runtime.decoder_inputs.items()
+        }
+
+    with OnnxRuntime(load_bundle(tiny_bundle)) as runtime:
+        given = [features(runtime, frames) for frames in (1, 1, 3, 1)]
+        first = runtime.decode(given[0])
+        kept = first["flow"].copy()
+        with ThreadPoolExecutor(1) as other:
+            elsewhere = other.submit(runtime.decode, given[1]).result()
+        assert np.array_equal(first["flow"], kept)
+        assert runtime.decode(given[1])["flow"] is first["flow"]
+        assert np.array_equal(first["flow"], elsewhere["flow"])
+        assert len(runtime.decode(given[2])["flow"]) == 3
+        assert np.array_equal(runtime.decode(given[0])["flow"], kept)
+        view = {name: array[..., ::-1][..., ::-1] for name, array in given[0].items()}
+        assert np.array_equal(runtime.decode(view)["flow"], kept)
 
 
 def test_threads_default_to_the_cores_it_may_use(tiny_bundle: Path) -> None:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,42 +13,137 @@ import moue
 from moue.bundle import load_bundle
 from moue.errors import RuntimeUnavailableError, UsageError
 from moue.runtimes.select import available_runtimes, select_runtime
+from moue.runtimes.trt_import import TensorRt
+
+
+@pytest.fixture
+def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_here() -> list[str]:
+        raise RuntimeError("no CUDA-capable device is detected")
+
+    monkeypatch.setattr("moue.kernels.cuda_devices", none_here)
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A GPU with TensorRT on it, as far as the choice can tell; what was opened is listed."""
+    opened: list[str] = []
+    found = SimpleNamespace(name="cuda:0", compute_capability="86", driver="1", close=lambda: None)
+    trt = TensorRt(SimpleNamespace(__version__="10.3.0"), "tensorrt")
+    runtime = SimpleNamespace(
+        TensorRtRuntime=lambda bundle, device: opened.append(device) or "the runtime"
+    )
+    monkeypatch.setattr("moue.kernels.cuda_devices", lambda: ["a GPU"])
+    monkeypatch.setattr("moue.runtimes.device.CudaDevice", lambda index: found)
+    monkeypatch.setattr("moue.runtimes.trt_import.import_tensorrt", lambda: trt)
+    monkeypatch.setitem(sys.modules, "moue.runtimes.tensorrt", runtime)
+    return opened
 
 
 @pytest.mark.parametrize(
     ("device", "runtime", "why"),
     [
-        ("auto", "auto", "the only runtime built so far"),
-        ("cpu", "auto", "the only runtime built so far"),
+        ("auto", "auto", r"there is no GPU to use \(no CUDA device can be used: no CUDA-capable"),
+        ("cpu", "auto", "what runs on the cpu"),
+        ("auto", "onnxruntime", "as asked"),
         ("cpu", "onnxruntime", "as asked"),
     ],
 )
 def test_choice_is_logged_with_its_reason(
-    tiny_bundle: Path, caplog: pytest.LogCaptureFixture, device: str, runtime: str, why: str
+    no_gpu: None,
+    tiny_bundle: Path,
+    caplog: pytest.LogCaptureFixture,
+    device: str,
+    runtime: str,
+    why: str,
 ) -> None:
     with caplog.at_level(logging.INFO, logger="moue"):
         chosen = select_runtime(load_bundle(tiny_bundle), device, runtime, threads=1)
     assert (chosen.name, chosen.device) == ("onnxruntime", "cpu")
-    assert caplog.messages == [f"onnxruntime on cpu with 1 threads: {why}"]
+    (line,) = caplog.messages
+    assert re.match(f"onnxruntime on cpu with 1 threads: {why}", line)
+
+
+@pytest.mark.parametrize(
+    ("device", "runtime", "opened", "why"),
+    [
+        ("auto", "auto", "cuda", "the fastest that works here"),
+        ("cuda:0", "auto", "cuda:0", "as asked"),
+        ("auto", "tensorrt", "cuda", "as asked"),
+        ("cuda", "tensorrt", "cuda", "as asked"),
+    ],
+)
+def test_tensorrt_comes_first(
+    gpu: list[str],
+    tiny_bundle: Path,
+    caplog: pytest.LogCaptureFixture,
+    device: str,
+    runtime: str,
+    opened: str,
+    why: str,
+) -> None:
+    with caplog.at_level(logging.INFO, logger="moue"):
+        chosen = select_runtime(load_bundle(tiny_bundle), device, runtime)
+    assert (chosen, gpu) == ("the runtime", [opened])
+    assert caplog.messages == [
+        f"tensorrt on cuda:0 (compute capability 86) by TensorRT 10.3.0: {why}"
+    ]
+
+
+def test_a_gpu_that_this_tensorrt_does_not_know_is_no_gpu_to_use(
+    gpu: list[str], tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kinds = SimpleNamespace(__members__={"SM75": 1, "SM120": 1, "CURRENT": 1})
+    module = SimpleNamespace(__version__="1.7.1", ComputeCapability=kinds)
+    monkeypatch.setattr(
+        "moue.runtimes.trt_import.import_tensorrt", lambda: TensorRt(module, "tensorrt_rtx")
+    )
+    with pytest.raises(RuntimeUnavailableError, match=r"1\.7\.1 builds for 75, 120, but got '86'"):
+        select_runtime(load_bundle(tiny_bundle), "cuda")
+    assert select_runtime(load_bundle(tiny_bundle), threads=1).device == "cpu"
+
+
+def test_auto_lives_with_an_engine_that_does_not_load(
+    gpu: list[str],
+    tiny_bundle: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(bundle: Any, device: str) -> None:
+        raise RuntimeUnavailableError("TensorRT 10.3.0 does not load its engine")
+
+    monkeypatch.setattr(sys.modules["moue.runtimes.tensorrt"], "TensorRtRuntime", refuse)
+    with caplog.at_level(logging.INFO, logger="moue"):
+        assert select_runtime(load_bundle(tiny_bundle), threads=1).device == "cpu"
+    assert "does not load its engine" in caplog.text
+    with pytest.raises(RuntimeUnavailableError, match="does not load its engine"):
+        select_runtime(load_bundle(tiny_bundle), "cuda")
+
+
+@pytest.mark.parametrize(
+    ("device", "runtime"), [("cuda", "auto"), ("cuda:1", "tensorrt"), ("auto", "tensorrt")]
+)
+def test_what_cannot_be_had_is_never_replaced_in_silence(
+    no_gpu: None, tiny_bundle: Path, device: str, runtime: str
+) -> None:
+    with pytest.raises(
+        RuntimeUnavailableError,
+        match=r"no CUDA device can be used: no CUDA-capable .*; --device cpu works without one",
+    ):
+        moue.Animator(tiny_bundle, device, runtime)
 
 
 @pytest.mark.parametrize(
     ("device", "runtime", "message"),
     [
-        (
-            "cuda",
-            "auto",
-            "cuda needs the tensorrt runtime, which is not built yet; use --device cpu",
-        ),
-        ("cuda:1", "onnxruntime", "cuda:1 needs the tensorrt runtime"),
-        ("auto", "tensorrt", "tensorrt runtime is not built yet; use --runtime onnxruntime"),
-        ("cpu", "tensorrt", "tensorrt runtime is not built yet"),
+        ("cpu", "tensorrt", "tensorrt runs on cuda, not on the cpu"),
+        ("cuda:1", "onnxruntime", "onnxruntime runs on the cpu here"),
     ],
 )
-def test_what_cannot_be_had_is_never_replaced_in_silence(
+def test_what_excludes_each_other(
     tiny_bundle: Path, device: str, runtime: str, message: str
 ) -> None:
-    with pytest.raises(RuntimeUnavailableError, match=message):
+    with pytest.raises(UsageError, match=message):
         moue.Animator(tiny_bundle, device, runtime)
 
 
@@ -65,7 +162,9 @@ def test_unknown_names(tiny_bundle: Path, device: Any, runtime: Any, message: st
         moue.Animator(tiny_bundle, device, runtime)
 
 
-def test_a_missing_onnxruntime_is_said(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_onnxruntime_is_said(
+    no_gpu: None, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert [status.usable for status in available_runtimes()] == [True, False]
     monkeypatch.delitem(sys.modules, "moue.runtimes.onnxruntime", raising=False)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)

@@ -10,7 +10,6 @@ the same numbers: float32 within 1e-5, 8-bit within one level. `BACKEND` says wh
 from __future__ import annotations
 
 import logging
-import math
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -101,8 +100,7 @@ def preprocess(
     photo = arguments.array("photo", photo, ["uint8"], ["H", "W", 3])
     to_photo = arguments.affine("to_photo", to_photo)
     size, threads = arguments.at_least("size", size, 1), arguments.at_least("threads", threads, 0)
-    side = np.hypot(*to_photo[:, :2]).max()
-    taps = max(1, math.ceil(side / size - 1e-6))
+    taps = arguments.taps(to_photo, size)
     out = np.empty((3, size, size), np.float32)
     if BACKEND == "core":
         _core.preprocess(photo, to_photo, taps, out, threads)

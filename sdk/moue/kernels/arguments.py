@@ -43,6 +43,12 @@ def affine(name: str, value: ArrayLike) -> NDArray[np.float64]:
     return matrix
 
 
+def taps(to_photo: NDArray[np.float64], size: int) -> int:
+    """k = ⌈side / size⌉, samples along each side of an output pixel of the face square."""
+    side = float(np.hypot(*to_photo[:, :2]).max())
+    return max(1, math.ceil(side / size - 1e-6))
+
+
 def at_least(name: str, value: int, least: int) -> int:
     """`value` as an int, if it is that much."""
     number = operator.index(value)

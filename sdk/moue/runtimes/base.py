@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,8 @@ from moue.errors import BundleError, RuntimeUnavailableError, UsageError
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+    from moue.runtimes.frame_loop import FrameLoop, PreparedFace
 
 Tensors = dict[str, NDArray[np.float32]]
 Shape = tuple[int | str, ...]  # a name stands for an axis of any length
@@ -73,10 +75,20 @@ class Runtime(ABC):
                 (eq. 7: `skip = e0 + Σ a_i e_i`), `base_{size}` float32 [1, C, h, w] for the others.
 
         Returns:
-            `flow` float32 [T, 2, S, S], `mask` [T, 1, S, S] and `colour` [T, 3, S, S].
+            `flow` float32 [T, 2, S, S], `mask` [T, 1, S, S] and `colour` [T, 3, S, S], which hold
+            until the same thread decodes again.
         """
         self._check_inputs(features, self.decoder_inputs)
         return self._checked(self._decode(features), self.decoder_outputs)
+
+    def frame_loop(
+        self, photo: NDArray[np.uint8], faces: Sequence[PreparedFace], batch: int = 1
+    ) -> FrameLoop | None:
+        """What makes whole frames of a prepared photo where the runtime computes.
+
+        None where that is the CPU: then `decode` and the kernels make them, one by one.
+        """
+        return None
 
     def close(self) -> None:
         """Gives back what the runtime holds; it cannot be used afterwards."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import ctypes
+import threading
 from collections.abc import Mapping
 
 import numpy as np
@@ -11,7 +12,8 @@ from numpy.typing import NDArray
 
 from moue.bundle import Bundle
 from moue.errors import BundleError, RuntimeUnavailableError, UsageError, one_line
-from moue.graphs import as_float32
+from moue.graphs import for_cpu
+from moue.kernels.cores import usable_cores
 from moue.runtimes.base import Runtime, Shape, Tensors
 
 ERRORS_ONLY = 3  # ONNX Runtime's log level
@@ -35,6 +37,8 @@ class OnnxRuntime(Runtime):
         self.threads = threads or usable_cores()
         self._encoder = self._session(bundle, "encoder", self.encoder_inputs, self.encoder_outputs)
         self._decoder = self._session(bundle, "decoder", self.decoder_inputs, self.decoder_outputs)
+        self._decoding = threading.local()
+        _give_back_memory()
 
     def _session(
         self, bundle: Bundle, graph: str, inputs: Mapping[str, Shape], outputs: Mapping[str, Shape]
@@ -45,10 +49,12 @@ class OnnxRuntime(Runtime):
         options.log_severity_level = ERRORS_ONLY
         # Threads that spin between frames take the cores from the kernels: twice the time a frame.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        model = bundle.graph(graph)
+        # The encoder runs once a portrait: what it needs meanwhile goes back to the system.
+        options.enable_cpu_mem_arena = graph == "decoder"
+        data = for_cpu(bundle.graph(graph)).SerializeToString()
         try:
             session = onnxruntime.InferenceSession(
-                as_float32(model).SerializeToString(), options, providers=["CPUExecutionProvider"]
+                data, options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # noqa: BLE001 - its errors share no base class of their own
             raise BundleError(
@@ -63,26 +69,44 @@ class OnnxRuntime(Runtime):
         return session
 
     def _encode(self, photo: NDArray[np.float32]) -> Tensors:
-        return self._run(self._encoder, {"photo": photo}, self.encoder_outputs)
-
-    def _decode(self, features: Mapping[str, NDArray[np.float32]]) -> Tensors:
-        return self._run(self._decoder, dict(features), self.decoder_outputs)
-
-    def _release(self) -> None:
-        del self._encoder, self._decoder
-
-    def _run(
-        self, session: onnxruntime.InferenceSession, inputs: Tensors, outputs: Mapping[str, Shape]
-    ) -> Tensors:
         try:
-            arrays = session.run(list(outputs), inputs)
+            arrays = self._encoder.run(list(self.encoder_outputs), {"photo": photo})
         except Exception as error:
             raise RuntimeUnavailableError(f"onnxruntime failed: {one_line(error)}") from error
-        return dict(zip(outputs, arrays, strict=True))
+        _give_back_memory()
+        return dict(zip(self.encoder_outputs, arrays, strict=True))
+
+    def _decode(self, features: Mapping[str, NDArray[np.float32]]) -> Tensors:
+        """Into memory that each thread keeps from frame to frame; inputs are read where they are."""
+        frames = max(len(array) for array in features.values())
+        kept = self._decoding
+        if getattr(kept, "frames", None) != frames:
+            kept.outputs = {
+                name: np.empty([n if isinstance(n, int) else frames for n in shape], np.float32)
+                for name, shape in self.decoder_outputs.items()
+            }
+            kept.binding = self._decoder.io_binding()
+            for name, array in kept.outputs.items():
+                place = (array.shape, array.ctypes.data)
+                kept.binding.bind_output(name, "cpu", 0, np.float32, *place)
+            kept.frames = frames
+        try:
+            for name, array in features.items():
+                kept.binding.bind_cpu_input(name, np.ascontiguousarray(array))
+            self._decoder.run_with_iobinding(kept.binding)
+        except Exception as error:
+            del kept.frames
+            raise RuntimeUnavailableError(f"onnxruntime failed: {one_line(error)}") from error
+        finally:
+            kept.binding.clear_binding_inputs()
+        return dict(kept.outputs)
+
+    def _release(self) -> None:
+        del self._encoder, self._decoder, self._decoding
 
 
-def usable_cores() -> int:
-    """Cores this process may run on, which can be fewer than the machine has."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def _give_back_memory() -> None:
+    """What is free goes back to the system, where that has the means (glibc): 100 MB and more."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)

@@ -1,0 +1,238 @@
+"""One CUDA device: memory, a stream, events and graphs, through cuda-bindings.
+
+cuda-bindings imports where there is no driver; whoever opens a device there gets the reason.
+"""
+
+from __future__ import annotations
+
+import importlib
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from moue.errors import RuntimeUnavailableError, UsageError, one_line
+
+HOW = "--device cpu works without a GPU"
+
+
+class Device(Protocol):
+    """What the frame loop asks of a device. All work goes to one stream, in order.
+
+    Addresses are whole numbers, of device memory unless said otherwise; sizes are in bytes.
+
+    Attributes:
+        stream: handle of the stream that kernels are launched on; None runs them on the host.
+        lock: held by whoever gives work to the stream, so that threads do not mix theirs.
+    """
+
+    name: str
+    index: int
+    stream: int | None
+    lock: threading.Lock
+
+    def enter(self) -> None: ...
+
+    def allocate(self, size: int) -> int: ...
+    def free(self, address: int) -> None: ...
+    def allocate_pinned(self, size: int) -> int: ...
+    def free_pinned(self, address: int) -> None: ...
+    def copy(self, target: int, source: int, size: int) -> None: ...
+    def upload(self, target: int, array: NDArray[Any]) -> None: ...
+    def mark(self) -> Any: ...
+    def wait(self, mark: Any) -> None: ...
+    def synchronize(self) -> None: ...
+    def record(self, work: Callable[[], None]) -> Callable[[], None]: ...
+    def close(self) -> None: ...
+
+
+class CudaDevice:
+    """A CUDA device, by its index, and one stream on it.
+
+    Raises:
+        RuntimeUnavailableError: there is no such device, or no driver, or no cuda-bindings.
+    """
+
+    def __init__(self, index: int = 0) -> None:
+        self._cuda = _cuda_runtime()
+        count = self._call("cudaGetDeviceCount")
+        if not 0 <= index < count:
+            raise RuntimeUnavailableError(f"there is no cuda:{index}, only {count} CUDA devices")
+        self.index = index
+        self.name = f"cuda:{index}"
+        self.lock = threading.Lock()
+        self.enter()
+        self.stream: int | None = int(
+            self._call("cudaStreamCreateWithFlags", 1)
+        )  # not the default stream's
+        self._marks: list[Any] = []
+
+    def enter(self) -> None:
+        """Makes this the calling thread's device."""
+        self._call("cudaSetDevice", self.index)
+
+    @property
+    def compute_capability(self) -> str:
+        """As `86`."""
+        attribute = self._cuda.cudaDeviceAttr
+        major, minor = (
+            self._call("cudaDeviceGetAttribute", which, self.index)
+            for which in (
+                attribute.cudaDevAttrComputeCapabilityMajor,
+                attribute.cudaDevAttrComputeCapabilityMinor,
+            )
+        )
+        return f"{major}{minor}"
+
+    @property
+    def driver(self) -> str:
+        """The CUDA version that the driver speaks, as `12060`."""
+        return str(self._call("cudaDriverGetVersion"))
+
+    def allocate(self, size: int) -> int:
+        return int(self._call("cudaMalloc", size))
+
+    def free(self, address: int) -> None:
+        self._call("cudaFree", address)
+
+    def allocate_pinned(self, size: int) -> int:
+        return int(self._call("cudaMallocHost", size))
+
+    def free_pinned(self, address: int) -> None:
+        self._call("cudaFreeHost", address)
+
+    def copy(self, target: int, source: int, size: int) -> None:
+        """Between any two of device and pinned memory, in the stream's order."""
+        kind = self._cuda.cudaMemcpyKind.cudaMemcpyDefault
+        self._call("cudaMemcpyAsync", target, source, size, kind, self.stream)
+
+    def upload(self, target: int, array: NDArray[Any]) -> None:
+        """From an array in C order, done when it returns."""
+        self.copy(target, array.ctypes.data, array.nbytes)
+        self.synchronize()
+
+    def mark(self) -> Any:
+        """The point in the stream that work has been given up to."""
+        event = self._marks.pop() if self._marks else self._call("cudaEventCreateWithFlags", 2)
+        self._call("cudaEventRecord", event, self.stream)
+        return event
+
+    def wait(self, mark: Any) -> None:
+        """Returns when all before the mark is done; the mark is used up."""
+        self._call("cudaEventSynchronize", mark)
+        self._marks.append(mark)
+
+    def synchronize(self) -> None:
+        self._call("cudaStreamSynchronize", self.stream)
+
+    def record(self, work: Callable[[], None]) -> Callable[[], None]:
+        """Takes down, once, what `work` gives to the stream; the result gives all that at once."""
+        with self._capturing() as graphs:
+            work()
+        (graph,) = graphs
+        replay = self._call("cudaGraphInstantiate", graph, 0)
+        self._call("cudaGraphDestroy", graph)
+        return Replay(self, replay)
+
+    @contextmanager
+    def _capturing(self) -> Iterator[list[Any]]:
+        mode = self._cuda.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
+        graphs: list[Any] = []
+        self._call("cudaStreamBeginCapture", self.stream, mode)
+        try:
+            yield graphs
+        finally:  # a stream that is left capturing takes no other work
+            graphs.append(self._call("cudaStreamEndCapture", self.stream))
+
+    def milliseconds(self, work: Callable[[], None]) -> float:
+        """How long the device takes for what `work` gives to the stream."""
+        first, last = (self._call("cudaEventCreate") for _ in range(2))
+        self._call("cudaEventRecord", first, self.stream)
+        work()
+        self._call("cudaEventRecord", last, self.stream)
+        self._call("cudaEventSynchronize", last)
+        elapsed = float(self._call("cudaEventElapsedTime", first, last))
+        for event in (first, last):
+            self._call("cudaEventDestroy", event)
+        return elapsed
+
+    def memory_used(self) -> int:
+        """Bytes in use on the whole device, by whomever."""
+        free, total = self._call("cudaMemGetInfo")
+        return int(total) - int(free)
+
+    def close(self) -> None:
+        for mark in self._marks:
+            self._call("cudaEventDestroy", mark)
+        self._marks.clear()
+        self._call("cudaStreamDestroy", self.stream)
+
+    def _call(self, name: str, *arguments: Any) -> Any:
+        return _call(self._cuda, name, *arguments)
+
+
+class Replay:
+    """Recorded work; calling it gives that to the stream again."""
+
+    def __init__(self, device: CudaDevice, graph: Any) -> None:
+        self._device, self._graph = device, graph
+
+    def __call__(self) -> None:
+        self._device._call("cudaGraphLaunch", self._graph, self._device.stream)
+
+    def __del__(self) -> None:
+        if hasattr(self, "_graph"):
+            self._device._cuda.cudaGraphExecDestroy(self._graph)
+
+
+def cuda_index(device: str) -> int:
+    """The index in `cuda` or `cuda:N`."""
+    name, _, index = device.partition(":")
+    if name != "cuda" or not (index or "0").isdecimal():
+        raise UsageError(f"device must be cuda or cuda:N, but got {device!r}")
+    return int(index or 0)
+
+
+def _cuda_runtime() -> Any:
+    try:
+        return importlib.import_module("cuda.bindings.runtime")
+    except (ImportError, OSError, RuntimeError) as error:
+        raise RuntimeUnavailableError(
+            f"cuda-bindings does not import ({one_line(error)}); pip install 'moue[cuda]'"
+        ) from None
+
+
+def _call(cuda: Any, name: str, *arguments: Any) -> Any:
+    """A call of the CUDA runtime: its results without the status, which must be success."""
+    try:
+        status, *results = getattr(cuda, name)(*arguments)
+    except RuntimeError as error:  # the driver's library is missing altogether
+        raise RuntimeUnavailableError(f"CUDA: {one_line(error)}; {HOW}") from None
+    if int(status):
+        text = cuda.cudaGetErrorString(status)[1].decode()
+        raise RuntimeUnavailableError(f"CUDA: {text} ({name}); {_remedy(cuda, status)}")
+    return results[0] if len(results) == 1 else tuple(results)
+
+
+def _remedy(cuda: Any, status: Any) -> str:
+    _, version = cuda.cudaDriverGetVersion()
+    if status == cuda.cudaError_t.cudaErrorInsufficientDriver and version:
+        major = version // 1000
+        return f"the driver speaks CUDA {major}: pip install 'cuda-bindings=={major}.*'"
+    if status == cuda.cudaError_t.cudaErrorMemoryAllocation:
+        return "use a smaller photo or --batch, or free memory on the GPU"
+    return HOW
+
+
+class _HostMemory:
+    def __init__(self, interface: dict[str, Any], owner: object) -> None:
+        self.__array_interface__, self.owner = interface, owner
+
+
+def as_numpy(address: int, shape: tuple[int, ...], dtype: str, owner: object) -> NDArray[Any]:
+    """Host memory as an array that keeps its owner alive."""
+    interface = {"data": (address, False), "shape": shape, "typestr": dtype, "version": 3}
+    return np.asarray(_HostMemory(interface, owner))

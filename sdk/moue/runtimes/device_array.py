@@ -1,0 +1,272 @@
+"""Arrays that stay on a device, handed out and taken through the two protocols others speak.
+
+`__cuda_array_interface__` (CuPy, PyTorch, Numba, pycuda) and DLPack (`torch.from_dlpack`, …).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from moue.errors import UsageError
+
+CPU, CUDA = 1, 2  # DLPack's device types
+KINDS = {"i": 0, "u": 1, "f": 2}  # DLPack's type codes
+
+
+class _Device(ctypes.Structure):
+    _fields_ = (("type", ctypes.c_int32), ("index", ctypes.c_int32))
+
+
+class _Tensor(ctypes.Structure):
+    _fields_ = (
+        ("data", ctypes.c_void_p),
+        ("device", _Device),
+        ("ndim", ctypes.c_int32),
+        ("code", ctypes.c_uint8),
+        ("bits", ctypes.c_uint8),
+        ("lanes", ctypes.c_uint16),
+        ("shape", ctypes.POINTER(ctypes.c_int64)),
+        ("strides", ctypes.POINTER(ctypes.c_int64)),
+        ("byte_offset", ctypes.c_uint64),
+    )
+
+
+class _Managed(ctypes.Structure):
+    pass
+
+
+_Deleter = ctypes.CFUNCTYPE(None, ctypes.POINTER(_Managed))
+_Managed._fields_ = (("tensor", _Tensor), ("context", ctypes.c_void_p), ("deleter", _Deleter))
+
+_new_capsule = ctypes.PYFUNCTYPE(
+    ctypes.py_object, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p
+)(("PyCapsule_New", ctypes.pythonapi))
+_capsule_pointer = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(
+    ("PyCapsule_GetPointer", ctypes.pythonapi)
+)
+_is_capsule = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_char_p)(
+    ("PyCapsule_IsValid", ctypes.pythonapi)
+)
+_pointer_of = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_char_p)(
+    ("PyCapsule_GetPointer", ctypes.pythonapi)
+)
+
+_handed_out: dict[int, tuple[Any, ...]] = {}  # what DLPack's consumers still hold, by its address
+
+
+def _release(managed: Any) -> None:
+    """What a consumer calls when it is done with a tensor."""
+    _handed_out.pop(ctypes.addressof(managed.contents), None)
+
+
+def _drop_unused(capsule: int) -> None:
+    """A capsule that goes without having been consumed frees its tensor itself."""
+    if _is_capsule(capsule, b"dltensor"):
+        _handed_out.pop(_pointer_of(capsule, b"dltensor"), None)
+
+
+_release_in_c = _Deleter(_release)
+_drop_unused_in_c = ctypes.PYFUNCTYPE(None, ctypes.c_void_p)(_drop_unused)
+
+
+class DeviceArray:
+    """An array in C order on a device. Its work is done: no stream need be waited for.
+
+    Args:
+        address: of its first byte.
+        shape, dtype: as NumPy writes them.
+        index: of the CUDA device; None for host memory.
+        owner: kept alive as long as the array is in use by anyone.
+    """
+
+    def __init__(
+        self,
+        address: int,
+        shape: Sequence[int],
+        dtype: str | np.dtype[Any],
+        index: int | None = 0,
+        owner: object = None,
+    ) -> None:
+        self.address, self.index, self.owner = address, index, owner
+        self.shape, self.dtype = tuple(shape), np.dtype(dtype)
+
+    @property
+    def nbytes(self) -> int:
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        if self.index is None:
+            raise AttributeError("this array is in host memory")
+        return self._interface() | {"strides": None, "stream": None}
+
+    @property
+    def __array_interface__(self) -> dict[str, Any]:
+        if self.index is not None:
+            raise AttributeError("this array is on a device; copy it with CuPy or torch")
+        return self._interface()
+
+    def _interface(self) -> dict[str, Any]:
+        data = (self.address, False)
+        return {"shape": self.shape, "typestr": self.dtype.str, "data": data, "version": 3}
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return (CPU, 0) if self.index is None else (CUDA, self.index)
+
+    def __dlpack__(self, *, stream: int | None = None, **_: object) -> Any:
+        """A capsule in DLPack's first form, which every consumer takes."""
+        shape = (ctypes.c_int64 * len(self.shape))(*self.shape)
+        managed = _Managed()
+        managed.tensor = _Tensor(
+            self.address,
+            _Device(*self.__dlpack_device__()),
+            len(self.shape),
+            KINDS[self.dtype.kind],
+            8 * self.dtype.itemsize,
+            1,
+            ctypes.cast(shape, ctypes.POINTER(ctypes.c_int64)),
+            None,
+            0,
+        )
+        managed.deleter = _release_in_c
+        at = ctypes.addressof(managed)
+        _handed_out[at] = (managed, shape, self)
+        return _new_capsule(at, b"dltensor", ctypes.cast(_drop_unused_in_c, ctypes.c_void_p))
+
+
+@dataclass(frozen=True)
+class Given:
+    """Another library's array on a CUDA device; `owner` keeps it there."""
+
+    address: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    owner: object
+
+
+def taken(name: str, value: Any, dtype: str, shape: Sequence[int | None]) -> Given:
+    """An array on a CUDA device, from any library that speaks one of the two protocols.
+
+    Args:
+        name: what it is called in messages.
+        value: has `__cuda_array_interface__` or `__dlpack__`; in C order.
+        dtype: which it must have.
+        shape: which it must have; None takes any length from 1.
+
+    Raises:
+        UsageError: it is no such array.
+    """
+    if hasattr(value, "__cuda_array_interface__"):
+        given = _from_interface(name, value)
+    elif hasattr(value, "__dlpack__"):
+        given = _from_dlpack(name, value)
+    else:
+        raise UsageError(
+            f"{name} must be an array on a CUDA device, with __cuda_array_interface__ or DLPack,"
+            f" but got {type(value).__name__}"
+        )
+    fits = len(given.shape) == len(shape) and all(
+        length >= 1 if wanted is None else length == wanted
+        for length, wanted in zip(given.shape, shape, strict=True)
+    )
+    if not fits or given.dtype != np.dtype(dtype) or not given.address:
+        wanted = ", ".join("any" if length is None else str(length) for length in shape)
+        raise UsageError(
+            f"{name} must be {dtype} [{wanted}], but got {given.dtype} {list(given.shape)}"
+        )
+    return given
+
+
+def _from_interface(name: str, value: Any) -> Given:
+    interface = value.__cuda_array_interface__
+    shape, dtype = tuple(interface["shape"]), np.dtype(interface["typestr"])
+    _check_order(name, shape, interface.get("strides"), dtype.itemsize)
+    if interface.get("stream") not in (None, 1, 2):
+        # Its work may still be under way on that stream, which DLPack would have waited for.
+        raise UsageError(f"{name} is still being made on a stream; synchronize it first")
+    return Given(int(interface["data"][0] or 0), shape, dtype, value)
+
+
+def _from_dlpack(name: str, value: Any) -> Given:
+    kind, _ = value.__dlpack_device__()
+    if kind != CUDA:
+        raise UsageError(f"{name} must be on a CUDA device, but DLPack says device type {kind}")
+    capsule = value.__dlpack__(stream=1)  # the default stream, which others synchronise with
+    tensor = _Managed.from_address(_capsule_pointer(capsule, b"dltensor")).tensor
+    shape = tuple(tensor.shape[: tensor.ndim])
+    letters = {code: letter for letter, code in KINDS.items()}
+    if tensor.code not in letters or tensor.lanes != 1 or tensor.bits % 8:
+        raise UsageError(f"{name} holds a type that moue does not read")
+    dtype = np.dtype(f"{letters[tensor.code]}{tensor.bits // 8}")
+    strides = (
+        [n * dtype.itemsize for n in tensor.strides[: tensor.ndim]] if tensor.strides else None
+    )
+    _check_order(name, shape, strides, dtype.itemsize)
+    return Given(int(tensor.data or 0) + tensor.byte_offset, shape, dtype, (value, capsule))
+
+
+def _check_order(
+    name: str, shape: tuple[int, ...], strides: Sequence[int] | None, itemsize: int
+) -> None:
+    step = itemsize
+    for length, stride in zip(reversed(shape), reversed(strides or ()), strict=False):
+        if length > 1 and stride != step:
+            raise UsageError(f"{name} must be in C order, but got strides {tuple(strides or ())}")
+        step *= length
+
+
+class Pool:
+    """Blocks of one size that come back when nobody uses them any more.
+
+    Args:
+        allocate, free: give and take back a block's address.
+        size: bytes of a block.
+        most: blocks to keep for the next user; any number can be in use.
+    """
+
+    def __init__(
+        self, allocate: Callable[[int], int], free: Callable[[int], None], size: int, most: int
+    ) -> None:
+        self.size, self.most = size, most
+        self._allocate, self._free = allocate, free
+        self._idle: list[int] = []
+        self._in_use = 0
+
+    @property
+    def left(self) -> int:
+        """How many blocks can be taken before there are more than are kept."""
+        return self.most - self._in_use
+
+    def take(self) -> Block:
+        address = self._idle.pop() if self._idle else self._allocate(self.size)
+        self._in_use += 1
+        return Block(self, address)
+
+    def close(self) -> None:
+        """Frees what is idle; what is still in use is freed when it comes back."""
+        self.most = 0
+        while self._idle:
+            self._free(self._idle.pop())
+
+    def back(self, address: int) -> None:
+        self._in_use -= 1
+        if len(self._idle) < self.most:
+            self._idle.append(address)
+        else:
+            self._free(address)
+
+
+class Block:
+    """Memory that goes back to its pool with the last reference to this."""
+
+    def __init__(self, pool: Pool, address: int) -> None:
+        self._pool, self.address = pool, address
+
+    def __del__(self) -> None:
+        self._pool.back(self.address)

@@ -1,0 +1,308 @@
+"""The frame loop on a device: features stay there, and only actions go up and frames come down.
+
+    actions up → skip_sum → decoder → compose → frames down into pinned memory
+
+All on one stream; after the first batch, which settles the shapes, everything between the copies
+is one CUDA graph.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from moue.bundle import Bundle
+from moue.crop import Square
+from moue.errors import RuntimeUnavailableError, UsageError
+from moue.kernels import device as kernels
+from moue.runtimes.device import Device, as_numpy
+from moue.runtimes.device_array import Block, DeviceArray, Pool
+
+ALIGNMENT = 256  # bytes: where TensorRT takes its inputs
+SLOTS = 4  # batches of frames handed out in pinned memory; beyond that they are copied out
+Actions = NDArray[np.float32]
+
+log = logging.getLogger("moue")
+
+
+class Decoder(Protocol):
+    """What runs the decoder on the device.
+
+    Attributes:
+        recordable: whether `enqueue` gives all its work to the stream and waits for none of it.
+    """
+
+    recordable: bool
+
+    def enqueue(
+        self, inputs: Mapping[str, int], outputs: Mapping[str, int], frames: int
+    ) -> None: ...
+
+
+class PreparedFace(Protocol):
+    """What the loop needs of a face: see `animator.EncodedFace`."""
+
+    @property
+    def square(self) -> Square: ...
+    @property
+    def base(self) -> Mapping[int, NDArray[np.float32]]: ...
+    @property
+    def residual(self) -> Mapping[int, NDArray[np.float32]]: ...
+    @property
+    def rest_flow(self) -> NDArray[np.float32]: ...
+    @property
+    def rest_mask(self) -> NDArray[np.float32]: ...
+
+
+class FrameLoop:
+    """Frames of one prepared photo, so many at a time.
+
+    Args:
+        device: where the work is done.
+        decoder: what runs the bundle's decoder there.
+        bundle: the model.
+        photo: uint8 RGB [H, W, 3].
+        faces: those that move, at least one; each is drawn on what the ones before it left.
+        batch: frames at a time; a shorter batch costs as much.
+    """
+
+    def __init__(
+        self,
+        device: Device,
+        decoder: Decoder,
+        bundle: Bundle,
+        photo: NDArray[np.uint8],
+        faces: Sequence[PreparedFace],
+        batch: int = 1,
+    ) -> None:
+        self.device, self.decoder, self.batch = device, decoder, batch
+        self.shape, self._n = photo.shape, len(bundle.actions)
+        self._frame_bytes, self._action_bytes = photo.nbytes, 4 * batch * self._n
+        self._owned: list[int] = []
+        self._replay: Callable[[], None] | None = None
+        self._warm = False
+        height, width = photo.shape[:2]
+        opaque = np.full((height, width, 1), 255, np.uint8)
+        self._photo = self._keep(np.concatenate([photo, opaque], axis=2))  # 4 bytes a pixel: 1 load
+        self._actions = self._room(self._action_bytes)
+        try:
+            self._faces = [_Face(self, bundle, face, height, width) for face in faces]
+        except RuntimeUnavailableError:
+            self._give_back()
+            raise
+        # A face writes only within its square, so that what lies around it is put there once.
+        frames = np.broadcast_to(photo, (batch, *photo.shape))
+        self._canvases = [self._keep(frames) for _ in faces]
+        size = batch * self._frame_bytes
+        self._pinned = Pool(
+            device.allocate_pinned, device.free_pinned, size + self._action_bytes, SLOTS
+        )
+        self._resident = Pool(device.allocate, device.free, size, SLOTS)
+
+    def frames(self, batches: Iterable[Actions], ahead: int = 1) -> Iterator[NDArray[np.uint8]]:
+        """uint8 [H, W, 3] for every row of every batch, float32 [T, n] with T up to `batch`.
+
+        Each frame is the caller's own. `ahead` batches are read, and under way, before the first
+        one is waited for.
+        """
+        under_way: deque[_Pending] = deque()
+        try:
+            for actions in batches:
+                block = self._pinned.take()
+                mark = self._submit(actions, block, block.address + self._action_bytes)
+                under_way.append(_Pending(block, mark, len(actions)))
+                del block  # so that it can come back as soon as its frames are gone
+                if len(under_way) > ahead:
+                    yield from self._finished(under_way.popleft())
+            while under_way:
+                yield from self._finished(under_way.popleft())
+        finally:  # whoever stops early leaves blocks that are still being written to
+            for pending in under_way:
+                self.device.wait(pending.mark)
+
+    def frames_on_device(self, batches: Iterable[Actions]) -> Iterator[DeviceArray]:
+        """The same frames, left where they are: uint8 [H, W, 3] each, finished."""
+        for actions in batches:
+            block, staging = self._resident.take(), self._pinned.take()
+            self.device.wait(self._submit(actions, staging, block.address))
+            index = None if self.device.stream is None else self.device.index
+            for frame in range(len(actions)):
+                at = block.address + frame * self._frame_bytes
+                yield DeviceArray(at, self.shape, "u1", index, block)
+
+    def run(self) -> None:
+        """One batch's work on the device, whatever the actions there are; for measuring it."""
+        if self._replay is not None:
+            self._replay()
+            return
+        if not self._warm or not self.decoder.recordable:
+            self._enqueue()
+            self._warm = True
+            return
+        self.device.synchronize()
+        self._replay = self.device.record(self._enqueue)
+        self._replay()
+
+    def stages(self) -> dict[str, Callable[[], None]]:
+        """What `run` does for the first face, part by part; for measuring it."""
+        face, size = self._faces[0], self.batch * self._frame_bytes
+        staging = self._pinned.take()
+        return {
+            "skip_sum": lambda: face.sum_skips(self),
+            "decoder": lambda: face.decode(self),
+            "compose": lambda: face.compose(self, self._photo, 0, 4, self._canvases[0]),
+            "copy": lambda: self.device.copy(
+                staging.address + self._action_bytes, self._canvases[-1], size
+            ),
+        }
+
+    def close(self) -> None:
+        """Gives the device's memory back; frames that were handed out stay valid."""
+        if not self._owned:
+            return
+        self.device.enter()
+        self.device.synchronize()
+        self._replay = None
+        self._give_back()
+        self._pinned.close()
+        self._resident.close()
+
+    def _submit(self, actions: Actions, staging: Block, target: int) -> Any:
+        """Has a batch's frames made at `target`; the result marks when they are."""
+        if not self._owned:
+            raise UsageError("the animator was closed while its frames were still being read")
+        rows = as_numpy(staging.address, (self.batch, self._n), "<f4", staging)
+        rows[: len(actions)] = actions
+        rows[len(actions) :] = 0
+        with self.device.lock:
+            self.device.enter()
+            self.device.copy(self._actions, staging.address, self._action_bytes)
+            self.run()
+            self.device.copy(target, self._canvases[-1], self.batch * self._frame_bytes)
+            return self.device.mark()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_resident"):
+            self.close()
+
+    def _finished(self, pending: _Pending) -> list[NDArray[np.uint8]]:
+        self.device.wait(pending.mark)
+        block = pending.block
+        shape = (pending.frames, *self.shape)
+        frames = as_numpy(block.address + self._action_bytes, shape, "|u1", block)
+        # The caller may keep frames for as long as it likes, and pinned memory is dear.
+        return list(frames if self._pinned.left >= 0 else frames.copy())
+
+    def _enqueue(self) -> None:
+        source, stride, pixel = self._photo, 0, 4
+        for number, (face, canvas) in enumerate(zip(self._faces, self._canvases, strict=True)):
+            if number:
+                self.device.copy(canvas, source, self.batch * self._frame_bytes)
+            face.sum_skips(self)
+            face.decode(self)
+            face.compose(self, source, stride, pixel, canvas)
+            source, stride, pixel = canvas, self._frame_bytes, 3
+
+    def _keep(self, array: NDArray[Any]) -> int:
+        """The address of a copy of the array on the device."""
+        array = np.ascontiguousarray(array)
+        address = self._room(array.nbytes)
+        self.device.upload(address, array)
+        return address
+
+    def _room(self, size: int) -> int:
+        self._owned.append(self.device.allocate(size))
+        return self._owned[-1]
+
+    def _give_back(self) -> None:
+        while self._owned:
+            self.device.free(self._owned.pop())
+
+
+@dataclass(frozen=True)
+class _Pending:
+    """A batch under way: where its frames will be, and how to wait for them."""
+
+    block: Block
+    mark: Any
+    frames: int
+
+
+class _Face:
+    """One face's features on the device, and what the decoder makes of them."""
+
+    def __init__(
+        self, loop: FrameLoop, bundle: Bundle, face: PreparedFace, height: int, width: int
+    ) -> None:
+        half = np.float16
+        moving = [level for level in bundle.levels if level.residual]
+        self._sizes = [face.base[level.size].size for level in moving]
+        if any(size * 2 % ALIGNMENT for size in self._sizes):
+            raise RuntimeUnavailableError(
+                f"levels must be multiples of {ALIGNMENT // 2} features for tensorrt, but this"
+                f" bundle's have {self._sizes}; use --runtime onnxruntime"
+            )
+        self._base = loop._keep(
+            np.concatenate([face.base[level.size].ravel() for level in moving]).astype(half)
+        )
+        flat = [face.residual[level.size].reshape(loop._n, -1) for level in moving]
+        self._residual = loop._keep(np.concatenate(flat, axis=1).astype(half))
+        self._skips = loop._room(2 * loop.batch * sum(self._sizes))
+        at, self._inputs = self._skips, dict[str, int]()
+        for level, size in zip(moving, self._sizes, strict=True):
+            self._inputs[f"skip_{level.size}"] = at
+            at += 2 * loop.batch * size
+        for level in bundle.levels:
+            if not level.residual:
+                self._inputs[f"base_{level.size}"] = loop._keep(face.base[level.size].astype(half))
+        side = bundle.input_size
+        self._outputs = {
+            name: loop._room(2 * loop.batch * channels * side**2)
+            for name, channels in (("flow", 2), ("mask", 1), ("colour", 3))
+        }
+        self._rest_flow = loop._keep(face.rest_flow.astype(half))
+        self._rest_mask = loop._keep(face.rest_mask.astype(half))
+        self._cells = loop._room(kernels.CELL_BYTES * loop.batch * (side + 2) ** 2)
+        self._square = kernels.SquareRows.of(face.square.to_crop(), height, width, side)
+        self._rows = loop._keep(self._square.rows)
+
+    def sum_skips(self, loop: FrameLoop) -> None:
+        kernels.skip_sum(
+            base=self._base,
+            residual=self._residual,
+            actions=loop._actions,
+            out=self._skips,
+            frames=loop.batch,
+            n=loop._n,
+            sizes=self._sizes,
+            stream=loop.device.stream,
+        )
+
+    def decode(self, loop: FrameLoop) -> None:
+        loop.decoder.enqueue(self._inputs, self._outputs, loop.batch)
+
+    def compose(
+        self, loop: FrameLoop, source: int, source_stride: int, pixel: int, canvas: int
+    ) -> None:
+        kernels.compose(
+            self._square,
+            **self._outputs,
+            rest_flow=self._rest_flow,
+            rest_mask=self._rest_mask,
+            actions=loop._actions,
+            cells=self._cells,
+            source=source,
+            source_stride=source_stride,
+            pixel=pixel,
+            rows=self._rows,
+            out=canvas,
+            frames=loop.batch,
+            n=loop._n,
+            stream=loop.device.stream,
+        )

@@ -1,0 +1,136 @@
+"""Every kernel on the GPU gives what the same arithmetic gives on the host."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from moue.kernels import device as kernels
+
+
+class There:
+    """Arrays copied to the GPU; freed together."""
+
+    def __init__(self, gpu):
+        self.gpu, self.addresses = gpu, []
+
+    def __call__(self, array):
+        array = np.ascontiguousarray(array)
+        self.addresses.append(self.gpu.allocate(array.nbytes))
+        self.gpu.upload(self.addresses[-1], array)
+        return self.addresses[-1]
+
+    def back(self, address, like):
+        self.gpu.copy(like.ctypes.data, address, like.nbytes)
+        self.gpu.synchronize()
+        return like
+
+
+@pytest.fixture
+def there(gpu):
+    there = There(gpu)
+    yield there
+    gpu.synchronize()
+    for address in there.addresses:
+        gpu.free(address)
+
+
+def both(gpu, there, kernel, arrays, out, **numbers):
+    """What a kernel writes to `out` on the host and on the GPU."""
+    host, device = out.copy(), there(out)
+    here = {name: array.ctypes.data for name, array in arrays.items()}
+    kernel(**here, out=host.ctypes.data, stream=None, **numbers)
+    addresses = {name: there(array) for name, array in arrays.items()}
+    kernel(**addresses, out=device, stream=gpu.stream, **numbers)
+    return host, there.back(device, np.empty_like(out))
+
+
+@pytest.mark.parametrize("sizes", [[3072, 10240, 32768, 81920], [128, 384], [7, 33, 1]])
+@pytest.mark.parametrize("frames", [1, 8])
+@pytest.mark.parametrize("share", [0, 0.2, 1])
+def test_skip_sum(gpu, there, sizes, frames, share):
+    rng, n, total = np.random.default_rng(0), 51, sum(sizes)
+    actions = rng.random((frames, n)) * (rng.random((frames, n)) < share)
+    arrays = {
+        "base": rng.normal(size=total).astype(np.float16),
+        "residual": rng.normal(size=(n, total)).astype(np.float16),
+        "actions": actions.astype(np.float32),
+    }
+    arrays["residual"][~actions.any(0)] = np.nan
+    out = np.zeros(frames * total, np.float16)
+    host, device = both(gpu, there, kernels.skip_sum, arrays, out, frames=frames, n=n, sizes=sizes)
+    np.testing.assert_allclose(device.astype("f4"), host.astype("f4"), rtol=2e-3, atol=2e-3)
+
+
+@pytest.mark.parametrize(("height", "width", "side"), [(1080, 1920, 700), (333, 221, 300)])
+@pytest.mark.parametrize(("half", "tolerance"), [(False, 1e-5), (True, 1e-3)])
+def test_preprocess(gpu, there, height, width, side, half, tolerance):
+    photo = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    out = np.zeros((3, 256, 256), np.float16 if half else np.float32)
+    host, device = both(
+        gpu,
+        there,
+        kernels.preprocess,
+        {"photo": photo},
+        out,
+        height=height,
+        width=width,
+        pixel=3,
+        to_photo=[[side, 20, -40], [-20, side, 60]],
+        size=256,
+        half=half,
+    )
+    np.testing.assert_allclose(device.astype("f4"), host.astype("f4"), rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize(("height", "width"), [(1080, 1920), (333, 221)])
+@pytest.mark.parametrize("pixel", [3, 4])
+@pytest.mark.parametrize("moves", [True, False])
+def test_compose(gpu, there, height, width, pixel, moves):
+    rng, frames, n, size = np.random.default_rng(0), 3, 51, 256
+    photo = rng.integers(0, 256, (height, width, pixel), np.uint8)
+    half = np.float16
+    arrays = {
+        "flow": rng.normal(0, 0.05, (frames, 2, size, size)).astype(half),
+        "mask": rng.random((frames, 1, size, size)).astype(half),
+        "colour": rng.random((frames, 3, size, size)).astype(half),
+        "rest_flow": rng.normal(0, 0.05, (2, size, size)).astype(half),
+        "rest_mask": rng.random((size, size)).astype(half),
+        "actions": np.full((frames, n), moves, np.float32),
+        "cells": np.zeros((frames, size + 2, size + 2, kernels.CELL_BYTES), np.uint8),
+        "source": photo,
+    }
+    side = 0.7 * height
+    square = kernels.SquareRows.of(
+        [[1 / side, 0.0002, -0.2], [-0.0002, 1 / side, -0.1]], height, width, size
+    )
+    out = np.repeat(photo[None, :, :, :3], frames, axis=0)
+    host, device = both(
+        gpu,
+        there,
+        lambda **given: kernels.compose(square, **given),
+        {**arrays, "rows": square.rows},
+        out,
+        source_stride=0,
+        pixel=pixel,
+        frames=frames,
+        n=n,
+    )
+    assert np.abs(device.astype(int) - host).max() <= 1
+    if not moves:
+        np.testing.assert_array_equal(device, out)
+
+
+def test_compute_sanitizer_finds_nothing(gpu):
+    sanitizer = shutil.which("compute-sanitizer")
+    if sanitizer is None:
+        pytest.skip("compute-sanitizer is not installed")
+    command = [sanitizer, "--error-exitcode=9", sys.executable, "-m", "pytest", "-q", __file__]
+    ran = subprocess.run(
+        [*command, "-k", "not sanitizer"], check=False, capture_output=True, text=True
+    )
+    assert ran.returncode == 0, ran.stdout[-2000:]

@@ -1,0 +1,259 @@
+"""The device's kernels, run on the host, give the numbers of the NumPy references."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from moue import kernels
+
+if kernels.BACKEND != "core":
+    pytest.skip("the device's kernels are part of moue._core", allow_module_level=True)
+
+from moue.kernels import arguments, device
+from tests.kernels.test_kernels import maps_of, photo_of, squares
+
+fuzzed = settings(max_examples=60, deadline=None)
+seeds = st.integers(0, 2**32 - 1).map(np.random.default_rng)
+lengths = st.integers(1, 40)
+
+
+def at(array: np.ndarray) -> int:
+    assert array.flags.c_contiguous
+    return array.ctypes.data
+
+
+def with_pixel(photo: np.ndarray, pixel: int) -> np.ndarray:
+    filler = np.full((*photo.shape[:2], pixel - 3), 77, np.uint8)
+    return np.ascontiguousarray(np.concatenate([photo, filler], axis=2))
+
+
+@fuzzed
+@given(seeds, st.integers(1, 4), st.integers(1, 40), st.data())
+def test_skip_sum_of_all_levels_is_the_reference_of_each(rng, frames, n, data):
+    size = st.integers(1, 30) | st.sampled_from([64, 128, 256])
+    sizes = data.draw(st.lists(size, min_size=1, max_size=5))
+    total, share = sum(sizes), data.draw(st.sampled_from([0, 0.2, 1]))
+    base = rng.normal(size=total).astype(np.float16)
+    residual = rng.normal(size=(n, total)).astype(np.float16)
+    actions = (rng.random((frames, n)) * (rng.random((frames, n)) < share)).astype(np.float32)
+    residual[~actions.any(0)] = np.nan  # would show in the sum, were it read
+    out = np.full(frames * total, np.nan, np.float16)
+    device.skip_sum(
+        base=at(base),
+        residual=at(residual),
+        actions=at(actions),
+        out=at(out),
+        frames=frames,
+        n=n,
+        sizes=sizes,
+        stream=None,
+    )
+    begin = 0
+    for length in sizes:
+        part = slice(begin, begin + length)
+        expected = np.empty((frames, 1, 1, length), np.float32)
+        kernels.skip_sum_reference(
+            base[part].astype(np.float32)[None, None],
+            residual[:, None, None, part],
+            actions,
+            expected,
+        )
+        found = out[frames * begin : frames * (begin + length)].reshape(expected.shape)
+        np.testing.assert_array_equal(found, expected.astype(np.float16))
+        begin += length
+
+
+@pytest.mark.parametrize("bits", [np.arange(2**16, dtype=np.uint32) << 16, None])
+def test_every_sum_is_rounded_as_numpy_rounds(bits):
+    """Halves and all that lies around and between them, as the result of a sum."""
+    if bits is None:
+        rng = np.random.default_rng(0)
+        halves = np.arange(0x7BFF, dtype=np.uint16).view(np.float16).astype(np.float32)
+        middles = (halves[:-1] + halves[1:]) / 2
+        near = [np.nextafter(middles, np.float32(way)) for way in (0, np.inf)]
+        values = np.concatenate([halves, middles, *near, [65519, 65520, 1e-8, 3e-8]])
+        values = (values * rng.choice([-1, 1], values.shape)).astype(np.float32)
+    else:
+        values = bits.view(np.float32)
+    values = values[np.isfinite(values)]
+    base, one = np.zeros(1, np.float16), np.ones((1, 1), np.float16)
+    out = np.empty(1, np.float16)
+    for value in values[:: max(1, len(values) // 3000)]:
+        weight = np.array([[value]], np.float32)
+        device.skip_sum(
+            base=at(base),
+            residual=at(one),
+            actions=at(weight),
+            out=at(out),
+            frames=1,
+            n=1,
+            sizes=[1],
+            stream=None,
+        )
+        with np.errstate(over="ignore"):
+            assert out[0] == weight[0, 0].astype(np.float16)
+
+
+@fuzzed
+@given(seeds, lengths, lengths, st.integers(1, 17), st.sampled_from([3, 4]), st.data())
+def test_preprocess_is_the_reference(rng, height, width, size, pixel, data):
+    photo = photo_of(rng, height, width)
+    to_photo, _ = data.draw(squares(height, width))
+    expected = np.empty((3, size, size), np.float32)
+    kernels.preprocess_reference(photo, to_photo, arguments.taps(to_photo, size), expected)
+    source = with_pixel(photo, pixel)
+    for dtype, tolerance in ((np.float32, 1e-5), (np.float16, 6e-4)):
+        crop = np.full_like(expected, np.nan, dtype)
+        device.preprocess(
+            photo=at(source),
+            height=height,
+            width=width,
+            pixel=pixel,
+            to_photo=to_photo,
+            size=size,
+            out=at(crop),
+            half=dtype is np.float16,
+            stream=None,
+        )
+        np.testing.assert_allclose(crop, expected, rtol=0, atol=tolerance)
+
+
+def composed(photo, canvas, to_crop, maps, rest, actions, pixel=3):
+    """The device's frames [T, H, W, 3], on canvases of their own."""
+    halves = [np.ascontiguousarray(array, np.float16) for array in (*maps, *rest)]
+    flow, mask, colour, rest_flow, rest_mask = halves
+    frames, size = len(flow), flow.shape[-1]
+    height, width = photo.shape[:2]
+    source = with_pixel(photo, pixel)
+    out = np.repeat(canvas[None], frames, axis=0)
+    cells = np.empty((frames, size + 2, size + 2, device.CELL_BYTES), np.uint8)
+    square = device.SquareRows.of(to_crop, height, width, size)
+    device.compose(
+        square,
+        flow=at(flow),
+        mask=at(mask),
+        colour=at(colour),
+        rest_flow=at(rest_flow),
+        rest_mask=at(rest_mask),
+        actions=at(actions),
+        cells=at(cells),
+        source=at(source),
+        source_stride=0,
+        pixel=pixel,
+        rows=at(square.rows),
+        out=at(out),
+        frames=frames,
+        n=actions.shape[1],
+        stream=None,
+    )
+    return out
+
+
+@fuzzed
+@given(seeds, lengths, lengths, st.integers(1, 17), st.sampled_from([3, 4]), st.data())
+def test_compose_is_the_reference(rng, height, width, size, pixel, data):
+    photo, canvas = photo_of(rng, height, width), photo_of(rng, height, width)
+    _, to_crop = data.draw(squares(height, width))
+    frames = data.draw(st.integers(1, 3))
+    drawn = [maps_of(rng, size, motion=0.05) for _ in range(frames)]
+    flow, mask, colour = (np.stack(part).astype(np.float16) for part in zip(*drawn, strict=True))
+    rest_flow, rest_mask, _ = (part.astype(np.float16) for part in maps_of(rng, size, motion=0.05))
+    actions = np.ones((frames, 2), np.float32)
+    found = composed(
+        photo, canvas, to_crop, (flow, mask, colour), (rest_flow, rest_mask), actions, pixel
+    )
+    for frame in range(frames):
+        expected = canvas.copy()
+        kernels.compose_reference(
+            photo,
+            to_crop,
+            flow[frame].astype(np.float32) - rest_flow.astype(np.float32),
+            mask[frame].astype(np.float32) - rest_mask.astype(np.float32),
+            colour[frame].astype(np.float32),
+            expected,
+        )
+        assert np.abs(found[frame].astype(int) - expected).max() <= 1
+
+
+@fuzzed
+@given(seeds, lengths, lengths, st.integers(1, 17), st.data())
+def test_a_frame_without_actions_is_the_photo(rng, height, width, size, data):
+    photo = photo_of(rng, height, width)
+    _, to_crop = data.draw(squares(height, width))
+    maps = [part[None] for part in maps_of(rng, size)]
+    rest = maps_of(rng, size)[:2]
+    found = composed(photo, photo, to_crop, maps, rest, np.zeros((1, 40), np.float32), 4)
+    np.testing.assert_array_equal(found[0], photo)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_compose_survives_numbers_that_are_none(which, value):
+    rng = np.random.default_rng(0)
+    photo, size = photo_of(rng, 40, 30), 8
+    maps = [part[None].copy() for part in maps_of(rng, size)]
+    maps[which][...] = value
+    to_crop = np.array([[1 / 20, 0, -0.2], [0, 1 / 20, -0.4]])
+    rest = np.zeros((2, size, size), np.float32), np.zeros((size, size), np.float32)
+    found = composed(photo, photo, to_crop, maps, rest, np.ones((1, 1), np.float32))
+    np.testing.assert_array_equal(found[0, :8], photo[:8])
+
+
+@pytest.mark.parametrize("scale", [1e-150, 1e-12, 1e-6, 1e6, 1e12, 1e150])
+@pytest.mark.parametrize("turn", [0, 0.3])
+def test_matrices_of_absurd_scale_stay_within_the_photo(scale, turn):
+    rng = np.random.default_rng(0)
+    photo = photo_of(rng, 33, 21)
+    c, s = math.cos(turn) * scale, math.sin(turn) * scale
+    to_crop = np.array([[c, -s, 0.5 - (c - s) * 10.5], [s, c, 0.5 - (s + c) * 10.5]])
+    maps = [part[None] for part in maps_of(rng, 16)]
+    found = composed(photo, photo, to_crop, maps, maps_of(rng, 16)[:2], np.ones((1, 1), "f4"))
+    assert found.shape == (1, *photo.shape)
+
+
+SKIP = {"base": 1, "residual": 1, "actions": 1, "out": 1, "frames": 1, "n": 1, "sizes": [1]}
+CROP = {
+    "photo": 1,
+    "out": 1,
+    "height": 1,
+    "width": 1,
+    "pixel": 3,
+    "size": 1,
+    "to_photo": np.eye(2, 3),
+    "half": True,
+}
+
+
+@pytest.mark.parametrize(
+    ("kernel", "arguments", "change", "complaint"),
+    [
+        (device.skip_sum, SKIP, {"base": 0}, "base must be an address, but got 0"),
+        (device.skip_sum, SKIP, {"out": 0}, "out must be an address"),
+        (device.skip_sum, SKIP, {"frames": 0}, r"frames must be in 1 \.\.\. 65535, but got 0"),
+        (device.skip_sum, SKIP, {"n": 513}, "n must be in 1 ... 512, but got 513"),
+        (device.skip_sum, SKIP, {"sizes": []}, r"len\(sizes\) must be"),
+        (device.skip_sum, SKIP, {"sizes": [0]}, "sizes must be"),
+        (device.preprocess, CROP, {"photo": 0}, "photo must be an address"),
+        (device.preprocess, CROP, {"pixel": 5}, "pixel must be in 3 ... 4, but got 5"),
+        (device.preprocess, CROP, {"height": 0}, "height must be"),
+        (device.preprocess, CROP, {"to_photo": np.zeros((2, 3))}, "to_photo must have an inverse"),
+    ],
+)
+def test_wrong_arguments_are_refused_by_name(kernel, arguments, change, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        kernel(**{**arguments, **change}, stream=None)
+
+
+def test_without_a_driver_a_launch_says_why():
+    try:
+        kernels.cuda_devices()
+    except RuntimeError:
+        with pytest.raises(RuntimeError, match=r"driver|CUDA"):
+            device.skip_sum(**SKIP, stream=0)
+    else:
+        pytest.skip("there is a driver")
