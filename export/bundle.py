@@ -32,16 +32,8 @@ from moue.crop import find_faces
 from moue.kernels import preprocess
 from moue.parity import frames_of_square
 from moue.photo import read_photo
+from training.data import ATTRIBUTIONS
 from training.generator import INPUT_SIZE, EdgeGenerator
-
-DATA = (
-    "Face Research Lab London Set, DeBruine & Jones 2017, doi 10.6084/m9.figshare.5047666.v5, CC-BY 4.0",
-    "Young Adult White Faces, DeBruine & Jones 2017, doi 10.6084/m9.figshare.4220517.v1, CC-BY 4.0",
-    "assets-person-portrait (faker-js), computer-generated portraits, CC0",
-    "official portraits, US Government works, public domain",
-    "ICT-FaceKit light head model, MIT",
-    "MediaPipe canonical face model and landmarks, Apache-2.0",
-)
 
 
 def load_generator(checkpoint: Path) -> tuple[EdgeGenerator, dict[str, Any]]:
@@ -78,7 +70,11 @@ def write_bundle(
             input_size=2 * generator.levels[-1].size,
             levels=tuple(Level(x.size, x.skip, x.residual) for x in generator.levels),
             graphs={name: GraphFile.of(target / f"{name}.onnx") for name in ("encoder", "decoder")},
-            training={"data": list(DATA), "steps": state["step"], "config": state["config"]},
+            training={
+                "data": list(ATTRIBUTIONS),
+                "steps": state["step"],
+                "config": state["config"],
+            },
             licence="Apache-2.0",
         )
         (target / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")

@@ -35,7 +35,7 @@ def portrait_photo() -> NDArray[np.uint8]:
 
 @pytest.fixture(scope="session")
 def animator(tiny_bundle: Path) -> Iterator[moue.Animator]:
-    with moue.Animator(tiny_bundle, threads=1) as animator:
+    with moue.Animator(tiny_bundle, "cpu", threads=1) as animator:
         yield animator
 
 

@@ -14,7 +14,7 @@ from moue import kernels
 from moue.actions import action_vector
 from moue.bundle import load_bundle
 from moue.errors import BundleError
-from moue.graphs import as_float32, one_graph
+from moue.graphs import as_float32, for_cpu, one_graph
 from tests.tiny import SIZE, write_manifest, write_tiny_bundle
 
 
@@ -127,3 +127,63 @@ def test_one_graph_wants_one_opset(tmp_path: Path) -> None:
     write_manifest(folder)
     with pytest.raises(BundleError, match="but they are at 18 and 20"):
         one_graph(load_bundle(folder))
+
+
+def shuffle(mode: str, sides: tuple[int, int], known: bool) -> onnx.ModelProto:
+    height, width = sides
+    weight = np.random.default_rng(0).normal(size=(24, 3, 1, 1)).astype(np.float16)
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["wide"]),
+        helper.make_node("DepthToSpace", ["wide"], ["fine"], blocksize=2, mode=mode),
+        helper.make_node("Neg", ["fine"], ["y"]),
+    ]
+    half = TensorProto.FLOAT16
+    shape = ["frames", 6, 2 * height, 2 * width]
+    graph = helper.make_graph(
+        nodes,
+        "shuffle",
+        [helper.make_tensor_value_info("x", half, ["frames", 3, height, width])],
+        [helper.make_tensor_value_info("y", half, shape)],
+        [numpy_helper.from_array(weight, "w")],
+        value_info=[helper.make_tensor_value_info("fine", half, shape)] if known else [],
+    )
+    return helper.make_model(graph, ir_version=9, opset_imports=[helper.make_opsetid("", 18)])
+
+
+@pytest.mark.parametrize(
+    ("mode", "sides", "known", "left"),
+    [
+        ("CRD", (8, 8), True, 0),
+        ("CRD", (16, 9), True, 0),
+        ("CRD", (4, 4), True, 1),
+        ("CRD", (8, 8), False, 1),
+        ("DCR", (8, 8), True, 1),
+    ],
+)
+@pytest.mark.parametrize("frames", [1, 3])
+def test_for_cpu_gives_the_same_numbers(
+    mode: str, sides: tuple[int, int], known: bool, left: int, frames: int
+) -> None:
+    single = as_float32(shuffle(mode, sides, known))
+    fast = for_cpu(shuffle(mode, sides, known))
+    onnx.checker.check_model(fast, full_check=True)
+    assert sum(node.op_type == "DepthToSpace" for node in fast.graph.node) == left
+    assert {t.data_type for t in fast.graph.initializer if "shape" not in t.name} == {
+        TensorProto.FLOAT16
+    }
+    x = np.random.default_rng(1).normal(size=(frames, 3, *sides)).astype(np.float32)
+    assert np.array_equal(run(fast, {"x": x}), run(single, {"x": x}))
+
+
+@pytest.mark.parametrize("graph", ["encoder", "decoder"])
+def test_for_cpu_of_a_bundle(tiny_bundle: Path, graph: str) -> None:
+    bundle = load_bundle(tiny_bundle)
+    single, fast = as_float32(bundle.graph(graph)), for_cpu(bundle.graph(graph))
+    rng = np.random.default_rng(0)
+    inputs = {
+        value.name: rng.random(
+            [axis.dim_value or 2 for axis in value.type.tensor_type.shape.dim], np.float32
+        )
+        for value in single.graph.input
+    }
+    assert np.array_equal(run(fast, inputs), run(single, inputs))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import islice
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +20,16 @@ from moue.actions import ActionCurve, Weights, action_vector
 from moue.bundle import Bundle, load_bundle
 from moue.crop import Face, Square, find_faces
 from moue.errors import NoFaceError, UsageError
+from moue.kernels.cores import usable_cores
 from moue.photo import Source, read_photo
 from moue.runtimes.base import Tensors
 from moue.runtimes.select import select_runtime
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+    from moue.runtimes.device_array import DeviceArray
+    from moue.runtimes.frame_loop import FrameLoop
 
 Features = Mapping[int, NDArray[np.float32]]  # by level size
 
@@ -46,6 +53,11 @@ class EncodedFace:
     residual: Features = field(repr=False)
     rest_flow: NDArray[np.float32] = field(repr=False)
     rest_mask: NDArray[np.float32] = field(repr=False)
+
+    @cached_property
+    def to_crop(self) -> NDArray[np.float64]:
+        """`square.to_crop()`, computed once."""
+        return self.square.to_crop()
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +103,9 @@ class Animator:
     ) -> None:
         self.bundle = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
         self.runtime = select_runtime(self.bundle, device, runtime, threads)
-        self.threads = threads
+        self.threads = threads or usable_cores()
+        self._sums = threading.local()
+        self._loops: WeakKeyDictionary[Portrait, dict[int, FrameLoop]] = WeakKeyDictionary()
 
     @property
     def actions(self) -> tuple[str, ...]:
@@ -141,7 +155,8 @@ class Animator:
             ActionError: naming the action or index that is unknown, not finite or out of range.
         """
         self._check(portrait)
-        return self._render(portrait, action_vector(weights, self.actions)[None])[0]
+        vectors = iter([action_vector(weights, self.actions)])
+        return next(self._stream(portrait, vectors, batch=1))
 
     def frames(
         self, portrait: Portrait, curve: ActionCurve | Iterable[Weights], batch: int = 1
@@ -159,22 +174,35 @@ class Animator:
         Raises:
             ActionError: at once for an action the bundle lacks, for other weights in their turn.
         """
-        self._check(portrait)
-        if type(batch) is not int or batch < 1:
-            raise UsageError(f"batch must be a whole number from 1, but got {batch!r}")
-        if isinstance(curve, Mapping) or not isinstance(curve, (ActionCurve, Iterable)):
+        vectors, ahead = self._vectors(portrait, curve, batch)
+        return self._stream(portrait, vectors, batch, ahead)
+
+    def frames_on_device(
+        self, portrait: Portrait, curve: ActionCurve | Iterable[Weights], batch: int = 1
+    ) -> Iterator[DeviceArray]:
+        """The same frames, finished and left on the GPU that made them.
+
+        Each is uint8 RGB [H, W, 3] with `__cuda_array_interface__` and DLPack: CuPy, PyTorch and
+        others take it as it is, and its memory goes back when nobody holds it any more.
+
+        Raises:
+            UsageError: this animator computes on the CPU.
+        """
+        vectors, _ = self._vectors(portrait, curve, batch)
+        loop = self._loop(portrait, batch)
+        if loop is None:
             raise UsageError(
-                "a curve must be an ActionCurve or weights for each frame, "
-                f"but got {type(curve).__name__}; expression.rise() makes a curve"
+                f"{self.runtime.name} makes frames on the {self.runtime.device}; "
+                "open the animator with device='cuda' to have them on a GPU"
             )
-        if isinstance(curve, ActionCurve):
-            return self._stream(portrait, self._rows(curve), batch)
-        return self._stream(
-            portrait, (action_vector(weights, self.actions) for weights in curve), batch
-        )
+        return loop.frames_on_device(_batches(vectors, loop.batch))
 
     def close(self) -> None:
         """Gives back what the runtime holds."""
+        for loops in self._loops.values():
+            for loop in loops.values():
+                loop.close()
+        self._loops.clear()
         self.runtime.close()
 
     def __enter__(self) -> Self:
@@ -236,11 +264,45 @@ class Animator:
 
         return rows()
 
+    def _vectors(
+        self, portrait: Portrait, curve: ActionCurve | Iterable[Weights], batch: int
+    ) -> tuple[Iterator[NDArray[np.float32]], int]:
+        """Action vectors one by one, and how many batches may be read before they are needed."""
+        self._check(portrait)
+        if type(batch) is not int or batch < 1:
+            raise UsageError(f"batch must be a whole number from 1, but got {batch!r}")
+        if isinstance(curve, Mapping) or not isinstance(curve, (ActionCurve, Iterable)):
+            raise UsageError(
+                "a curve must be an ActionCurve or weights for each frame, "
+                f"but got {type(curve).__name__}; expression.rise() makes a curve"
+            )
+        if isinstance(curve, ActionCurve):
+            return self._rows(curve), 1
+        return (action_vector(weights, self.actions) for weights in curve), 0
+
     def _stream(
-        self, portrait: Portrait, vectors: Iterator[NDArray[np.float32]], batch: int
+        self,
+        portrait: Portrait,
+        vectors: Iterator[NDArray[np.float32]],
+        batch: int,
+        ahead: int = 0,
     ) -> Iterator[NDArray[np.uint8]]:
-        while rows := list(islice(vectors, batch)):
-            yield from self._render(portrait, np.stack(rows))
+        """Frames of action vectors; a device may work on `ahead` batches beyond the one awaited."""
+        loop = self._loop(portrait, batch)
+        if loop is not None:
+            yield from loop.frames(_batches(vectors, loop.batch), ahead)
+            return
+        for rows in _batches(vectors, batch):
+            yield from self._render(portrait, rows)
+
+    def _loop(self, portrait: Portrait, batch: int) -> FrameLoop | None:
+        """What makes the frames where the runtime computes; None on the CPU."""
+        loop = self._loops.get(portrait, {}).get(batch)
+        if loop is None:
+            loop = self.runtime.frame_loop(portrait.photo, portrait.faces, batch)
+            if loop is not None:
+                self._loops.setdefault(portrait, {})[batch] = loop
+        return loop
 
     def _render(self, portrait: Portrait, vectors: NDArray[np.float32]) -> list[NDArray[np.uint8]]:
         """One frame per row of float32 [T, n]; rows of zeros are the photo and cost no decoding."""
@@ -249,28 +311,51 @@ class Animator:
         if moving.size:
             for face in portrait.faces:  # each on what the ones before it left
                 outputs = self._decode(face, vectors[moving])
+                outputs["flow"] -= face.rest_flow
+                outputs["mask"] -= face.rest_mask
                 for row, index in enumerate(moving):
                     frames[index] = kernels.compose(
                         frames[index],
-                        face.square.to_crop(),
-                        outputs["flow"][row] - face.rest_flow,
-                        outputs["mask"][row, 0] - face.rest_mask,
+                        face.to_crop,
+                        outputs["flow"][row],
+                        outputs["mask"][row, 0],
                         outputs["colour"][row],
                         threads=self.threads,
                     )
         return [frame.copy() if frame is portrait.photo else frame for frame in frames]
 
     def _decode(self, face: EncodedFace, vectors: NDArray[np.float32]) -> Tensors:
-        """The decoder on eq. 7's sums, `F(I, a) = e0(I) + Σ a_i · e_i(I)`, level by level."""
+        """The decoder on eq. 7's sums, `F(I, a) = e0(I) + Σ a_i · e_i(I)`, level by level.
+
+        The sums stand in memory that each thread keeps from frame to frame, the decoder's inputs.
+        """
+        frames = len(vectors)
+        if getattr(self._sums, "frames", None) != frames:
+            self._sums.frames = frames
+            self._sums.by_size = {
+                level.size: np.empty((frames, level.channels, level.size, level.size), np.float32)
+                for level in self.bundle.levels
+                if level.residual
+            }
         features: Tensors = {}
         for size, base in face.base.items():
             if size in face.residual:
                 features[f"skip_{size}"] = kernels.skip_sum(
-                    base, face.residual[size], vectors, threads=self.threads
+                    base,
+                    face.residual[size],
+                    vectors,
+                    self._sums.by_size[size],
+                    threads=self.threads,
                 )
             else:
                 features[f"base_{size}"] = base[None]
         return self.runtime.decode(features)
+
+
+def _batches(vectors: Iterator[NDArray[np.float32]], size: int) -> Iterator[NDArray[np.float32]]:
+    """float32 [T, n], T = `size` but for the last."""
+    while rows := list(islice(vectors, size)):
+        yield np.stack(rows)
 
 
 def _choose(found: Sequence[Face], face: str | int) -> Sequence[Face]:

@@ -25,6 +25,7 @@ from moue.actions import ActionCurve, Expression, action_vector, mix, parse_fps
 from moue.animator import Animator
 from moue.bundle import Bundle, load_bundle
 from moue.errors import MoueError, UsageError, one_line
+from moue.face_commands import drive, live, track
 from moue.files import check_file, whole_file
 from moue.options import parser
 from moue.progress import with_progress
@@ -40,7 +41,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: the words after `moue`; those of this process when None.
     """
-    commands = {"animate": animate, "export": export, "engine": engine, "doctor": doctor}
+    commands = {
+        "animate": animate,
+        "drive": drive,
+        "live": live,
+        "track": track,
+        "export": export,
+        "engine": engine,
+        "benchmark": benchmark,
+        "doctor": doctor,
+    }
     try:
         with _stopped_in_order():
             try:
@@ -108,7 +118,8 @@ def export(arguments: argparse.Namespace) -> int:
 
 def engine(arguments: argparse.Namespace) -> int:
     """`moue engine`: both graphs for every GPU named, or for the one that is here."""
-    from moue.runtimes.engines import EngineCache, EngineKey, build_and_store
+    from moue.runtimes.engine_cache import EngineCache, EngineKey
+    from moue.runtimes.engines import build_and_store
     from moue.runtimes.select import engine_targets
 
     trt, targets = engine_targets(arguments.device, arguments.runtime, arguments.sm)
@@ -122,6 +133,30 @@ def engine(arguments: argparse.Namespace) -> int:
                 f"{graph} for SM{key.compute_capability} by {trt}: {megabytes:.1f} MB"
                 f" in {built.seconds:.1f} s, {built.path or 'not kept'}"
             )
+    return 0
+
+
+def benchmark(arguments: argparse.Namespace) -> int:
+    """`moue benchmark`: a table on standard error, then one line of JSON on standard output."""
+    from moue.benchmark import measure, plot
+
+    if arguments.plot is not None:
+        check_file(Path(arguments.plot))
+    report = measure(
+        arguments.bundle,
+        arguments.device,
+        arguments.runtime,
+        arguments.threads,
+        arguments.photo,
+        arguments.size,
+        arguments.batch,
+        arguments.seconds,
+    )
+    if arguments.plot is not None:
+        plot(report, Path(arguments.plot))
+    if not arguments.json:
+        _say(str(report))
+    print(json.dumps(report.to_json(), ensure_ascii=False))
     return 0
 
 

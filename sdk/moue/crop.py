@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec, module_from_spec
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -105,19 +106,21 @@ def find_faces(photo: NDArray[np.uint8]) -> list[Face]:
     Raises:
         RuntimeUnavailableError: MediaPipe is not installed or cannot start.
     """
-    face_detection, face_mesh = _mediapipe()
+    face_detection, face_mesh = import_mediapipe(
+        "python.solutions.face_detection", "python.solutions.face_mesh"
+    )
     with (
-        _quiet(),
+        quiet_stderr(),
         face_detection.FaceDetection(
             model_selection=1, min_detection_confidence=_DETECTION_CONFIDENCE
         ) as detector,
         face_mesh.FaceMesh(static_image_mode=True, refine_landmarks=True) as mesh,
     ):
-        boxes = _detect(detector, photo)
+        boxes = detect(detector, photo)
         if not boxes:
             for left, top, edge in _tiles(photo):
                 tile = np.ascontiguousarray(photo[top : top + edge, left : left + edge])
-                boxes += [(s, x + left, y + top, side) for s, x, y, side in _detect(detector, tile)]
+                boxes += [(s, x + left, y + top, side) for s, x, y, side in detect(detector, tile)]
         faces: list[Face] = []
         for score, x, y, side in sorted(boxes, reverse=True):
             landmarks = _landmarks(mesh, photo, x, y, side)
@@ -129,7 +132,7 @@ def find_faces(photo: NDArray[np.uint8]) -> list[Face]:
     return sorted(faces, key=lambda face: -face.square.side)
 
 
-def _detect(detector: Any, photo: NDArray[np.uint8]) -> list[tuple[float, float, float, float]]:
+def detect(detector: Any, photo: NDArray[np.uint8]) -> list[tuple[float, float, float, float]]:
     """Score, centre x, centre y and side of every face box, in pixels."""
     height, width = photo.shape[:2]
     boxes = []
@@ -181,10 +184,10 @@ def _same(a: Square, b: Square) -> bool:
     return math.hypot(a.cx - b.cx, a.cy - b.cy) < 0.35 * min(a.side, b.side)
 
 
-def _mediapipe() -> tuple[Any, Any]:
-    """MediaPipe's two face modules, without its package `__init__`.
+def import_mediapipe(*names: str) -> list[Any]:
+    """Modules of MediaPipe, such as `python.solutions.face_mesh`, without any package's `__init__`.
 
-    That would import OpenCV, matplotlib and the Tasks API: 1.5 s, and system libraries (libGL) a
+    Those would import OpenCV, matplotlib and the Tasks API: 1.5 s, and system libraries (libGL) a
     slim machine lacks. The face modules themselves need none of them.
     """
     spec = find_spec("mediapipe")
@@ -194,25 +197,25 @@ def _mediapipe() -> tuple[Any, Any]:
             "pip install 'mediapipe>=0.10.18,<=0.10.21' (Python 3.10–3.12)"
         )
     root = spec.submodule_search_locations[0]
-    for name in ("mediapipe", "mediapipe.python", "mediapipe.python.solutions"):
-        if name not in sys.modules:
-            bare = ModuleSpec(name, None, is_package=True)
-            bare.submodule_search_locations = [os.path.join(root, *name.split(".")[1:])]
-            sys.modules[name] = module_from_spec(bare)
+    for name in names:
+        for package in accumulate(f"mediapipe.{name}".split(".")[:-1], "{}.{}".format):
+            folder = os.path.join(root, *package.split(".")[1:])
+            if package not in sys.modules and os.path.isdir(folder):
+                bare = ModuleSpec(package, None, is_package=True)
+                bare.submodule_search_locations = [folder]
+                sys.modules[package] = module_from_spec(bare)
     try:
-        with _quiet():
-            face_detection = importlib.import_module("mediapipe.python.solutions.face_detection")
-            face_mesh = importlib.import_module("mediapipe.python.solutions.face_mesh")
+        with quiet_stderr():
+            return [importlib.import_module(f"mediapipe.{name}") for name in names]
     except ImportError as error:
         raise RuntimeUnavailableError(
             f"MediaPipe is installed but does not start ({error}): "
             "moue needs mediapipe>=0.10.18,<=0.10.21"
         ) from error
-    return face_detection, face_mesh
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet_stderr() -> Iterator[None]:
     """Keeps MediaPipe's C++ start-up log off standard error, which belongs to moue's own words."""
     try:
         saved = os.dup(2)

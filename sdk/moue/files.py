@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import os
 import secrets
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
 
 from moue.errors import OutputError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 def part_path(folder: Path) -> Path:
@@ -69,6 +75,24 @@ def disk_failures(path: Path) -> Iterator[None]:
         raise OutputError(
             f"could not write {path}: {error.strerror or error}; it was left as it was"
         ) from error
+
+
+class Closing(ABC):
+    """What is closed at the end of the `with` block that it opens."""
+
+    @abstractmethod
+    def close(self) -> None: ...
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
 
 
 def sync(path: Path) -> None:

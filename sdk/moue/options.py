@@ -17,11 +17,40 @@ EXAMPLES = {
   moue animate photo.jpg --mix happy=0.5,surprise=0.5 --curve pulse --seconds 3 -o both.gif
   moue animate photo.jpg --action jawOpen=0.4 --action eyeBlinkLeft=1 -o wink.png
   moue animate photo.jpg --expression sad --degrees 0,0.25,0.5,1 -o frames/""",
+    "drive": """examples:
+  moue drive photo.jpg me.mp4 -o driven.mp4
+  moue drive photo.jpg me.mp4 --neutral 2.5 --gain mouthSmileLeft=1.3,mouthSmileRight=1.3 -o out.mp4
+  moue drive photo.jpg me.mp4 --save-curve a.json -o out.mp4
+  moue animate another.jpg --curve a.json -o another.mp4""",
+    "live": """examples:
+  moue live photo.jpg
+  moue live one.jpg two.jpg --camera rtsp://host/stream --virtual-camera
+  moue live photo.jpg --camera performance.mp4 --headless --record out.mp4
+  moue track --camera 0 | moue live photo.jpg --actions -
+keys in the window:
+  n  the face is at rest now        m  mirror        space  next portrait
+  r  begin or end a recording       o  overlay       q, Esc  quit""",
+    "track": """examples:
+  moue track --camera 0
+  moue track --camera 0 --to udp://192.168.1.20:9000   and there:
+  moue live photo.jpg --actions udp://0.0.0.0:9000
+each line: {"moue": 1, "time": s since 1970, "frame": n, "confidence": 0…1,
+            "pose": {"yaw": °, "pitch": °, "roll": °} or null, "actions": {"jawOpen": 0…1, …}}""",
     "export": """example:
   moue export -o generator.onnx""",
+    "engine": """examples:
+  moue engine
+  moue engine --sm 86 --sm 120 --workspace 2G""",
+    "benchmark": """examples:
+  moue benchmark
+  moue benchmark --photo photo.jpg --batch 4 --threads 2 --seconds 10 --plot times.png
+the last line on standard output is one JSON document; the table goes to standard error""",
     "doctor": """example:
   moue doctor --json""",
 }
+
+
+SIZES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
 
 
 class Parser(argparse.ArgumentParser):
@@ -45,7 +74,12 @@ def parser() -> Parser:
     )
     for name, summary, add_options in (
         ("animate", "animate the face in a photo", _add_animate),
+        ("drive", "play the performance of a face in a video on a photo", _add_drive),
+        ("live", "play a face before a camera on a photo, as it moves", _add_live),
+        ("track", "send what a face before a camera does, and no picture of it", _add_track),
         ("export", "write the whole generator f(I, a) as one ONNX file", _add_export),
+        ("engine", "build TensorRT engines, for this GPU or for others", _add_engine),
+        ("benchmark", "measure every stage on this machine", _add_benchmark),
         ("doctor", "say what works on this machine, and what does not and why", _add_doctor),
     ):
         command = commands.add_parser(
@@ -57,7 +91,10 @@ def parser() -> Parser:
             allow_abbrev=False,
         )
         add_options(command)
-        _add_model(command)
+        if name == "track":
+            _add_verbose(command.add_argument_group("messages"))
+        else:
+            _add_model(command)
     return top
 
 
@@ -98,13 +135,7 @@ def _add_animate(command: Parser) -> None:
     when.add_argument("--seconds", type=float, help="length of a rise or pulse (default: 2)")
     when.add_argument("--fps", help="frames a second, such as 25 or 30000/1001 (default: 30)")
 
-    command.add_argument_group("which face").add_argument(
-        "--face",
-        metavar="largest|N|all",
-        type=_face,
-        default="largest",
-        help="N counts from 1, the largest (default: %(default)s)",
-    )
+    _add_face(command)
     out = command.add_argument_group("output")
     out.add_argument(
         "-o",
@@ -113,8 +144,129 @@ def _add_animate(command: Parser) -> None:
         required=True,
         help="a name ending in .mp4, .gif, .webp or .png, or in / for a folder of PNGs",
     )
+    _add_batch(out)
+
+
+def _add_face(command: Parser) -> None:
+    command.add_argument_group("which face").add_argument(
+        "--face",
+        metavar="largest|N|all",
+        type=_face,
+        default="largest",
+        help="of the photo; N counts from 1, the largest (default: %(default)s)",
+    )
+
+
+def _add_batch(out: argparse._ArgumentGroup) -> None:
     out.add_argument(
         "--batch", type=int, default=1, help="frames decoded at a time (default: %(default)s)"
+    )
+
+
+def _add_drive(command: Parser) -> None:
+    command.add_argument("photo", metavar="PHOTO", help="whose face is to move")
+    command.add_argument("video", metavar="VIDEO", help="whose face moves it")
+    _add_face(command)
+    _add_tracking(
+        command,
+        "--neutral",
+        metavar="SECOND|FILE",
+        help="when the face in the video is at rest, or a rest that moue live saved"
+        " (default: the quietest second of the first ten)",
+    )
+    out = command.add_argument_group("output")
+    out.add_argument(
+        "-o",
+        "--output",
+        metavar="OUT",
+        required=True,
+        help="a name ending in .mp4, .gif or .webp, or in / for a folder of PNGs",
+    )
+    out.add_argument("--fps", help="frames a second (default: the video's own, exactly)")
+    out.add_argument("--no-sound", action="store_true", help="leave the video's sound out")
+    out.add_argument("--save-curve", metavar="FILE.json", help="keep the performance")
+    _add_batch(out)
+
+
+def _add_live(command: Parser) -> None:
+    command.add_argument(
+        "photo", metavar="PHOTO", nargs="+", help="one portrait, or several to switch between"
+    )
+    source = _add_source(command)
+    source.add_argument(
+        "--actions",
+        metavar="-|udp://HOST:PORT",
+        help="play what moue track sends, from standard input or the network, and open no camera",
+    )
+    _add_face(command)
+    out = command.add_argument_group("output")
+    out.add_argument("--headless", action="store_true", help="show no window")
+    out.add_argument("--record", metavar="OUT.mp4", help="record from the first frame on")
+    out.add_argument(
+        "--virtual-camera",
+        action="store_true",
+        help="be a camera for other programs (pip install 'moue[camera]')",
+    )
+    out.add_argument(
+        "--size",
+        metavar="PX",
+        type=_height,
+        default=720,
+        help="the portrait's height at most (default: %(default)s)",
+    )
+
+
+def _add_track(command: Parser) -> None:
+    _add_source(command)
+    command.add_argument_group("output").add_argument(
+        "--to",
+        metavar="-|udp://HOST:PORT",
+        default="-",
+        help="where the lines go; - is standard output (default: %(default)s)",
+    )
+
+
+def _add_source(command: Parser) -> argparse._ArgumentGroup:
+    source = command.add_argument_group("where the face is seen")
+    source.add_argument(
+        "--camera",
+        metavar="N|/dev/video…|FILE|URL",
+        default="0",
+        help="a camera, a video played as if it were one, a stream, or a GStreamer pipeline"
+        " (default: %(default)s, the first camera)",
+    )
+    source.add_argument("--loop", action="store_true", help="play a video again and again")
+    source.add_argument("--seconds", type=float, help="how long (default: until it ends, or q)")
+    source.add_argument("--mirror", action="store_true", help="swap left and right")
+    _add_tracking(
+        command,
+        "--neutral",
+        metavar="FILE",
+        help="this person at rest: read if there, else written when done"
+        " (default: found in the first ten seconds)",
+    )
+    return source
+
+
+def _add_tracking(command: Parser, neutral: str, **how: str) -> None:
+    tracking = command.add_argument_group("how the face is read")
+    tracking.add_argument(neutral, **how)  # type: ignore[arg-type]
+    tracking.add_argument(
+        "--scores",
+        metavar="FILE",
+        help="MediaPipe's face_landmarker.task, to read actions with in place of the built-in way",
+    )
+    tracking.add_argument(
+        "--gain",
+        metavar="NAME=G,…",
+        type=_pairs,
+        help="play actions more or less strongly; all=G stands for those not named (default: 1)",
+    )
+    tracking.add_argument(
+        "--low",
+        metavar="NAME=W,…",
+        type=_pairs,
+        help="weights that still play as rest (default: all=0.04)",
     )
 
 
@@ -122,6 +274,45 @@ def _add_export(command: Parser) -> None:
     out = command.add_argument_group("output")
     out.add_argument("-o", "--output", metavar="OUT.onnx", required=True)
     out.add_argument("--fp32", action="store_true", help="in FP32 (default: FP16)")
+
+
+def _add_engine(command: Parser) -> None:
+    which = command.add_argument_group("for which GPUs")
+    which.add_argument(
+        "--sm",
+        metavar="CC",
+        action="append",
+        default=[],
+        help="a compute capability, such as 86 for 8.6; built by TensorRT-RTX, which needs no GPU"
+        " for it; may be repeated (default: that of this machine's GPU)",
+    )
+    command.add_argument_group("how").add_argument(
+        "--workspace",
+        metavar="SIZE",
+        type=_size,
+        default="1G",
+        help="GPU memory an engine may use on the side, such as 512M or 2G (default: %(default)s)",
+    )
+
+
+def _add_benchmark(command: Parser) -> None:
+    what = command.add_argument_group("what is measured")
+    what.add_argument("--photo", help="a photo with a face (default: a plain picture, 1920×1080)")
+    what.add_argument(
+        "--size",
+        metavar="PX",
+        type=int,
+        help="side of the face square (default: as in the photo; 512 without one)",
+    )
+    what.add_argument(
+        "--batch", type=int, default=1, help="frames decoded at a time (default: %(default)s)"
+    )
+    what.add_argument(
+        "--seconds", type=float, default=3.0, help="of measuring, in all (default: %(default)s)"
+    )
+    out = command.add_argument_group("output")
+    out.add_argument("--plot", metavar="FILE.png", help="how the times are spread, as a picture")
+    out.add_argument("--json", action="store_true", help="leave the table out")
 
 
 def _add_doctor(command: Parser) -> None:
@@ -150,7 +341,11 @@ def _add_model(command: Parser) -> None:
     model.add_argument(
         "--threads", metavar="N", type=int, default=0, help="0 takes every core (default: 0)"
     )
-    model.add_argument("-v", "--verbose", action="store_true", help="say what is chosen and why")
+    _add_verbose(model)
+
+
+def _add_verbose(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("-v", "--verbose", action="store_true", help="say what is chosen and why")
 
 
 def _pairs(text: str) -> dict[str, float]:
@@ -162,6 +357,20 @@ def _pairs(text: str) -> dict[str, float]:
             raise ArgumentTypeError(f"must be NAME=NUMBER, each name once, but got {text!r}")
         (pairs[name],) = _numbers(number)
     return pairs
+
+
+def _size(text: str) -> int:
+    """`512M` or `2G` in bytes."""
+    number, unit = (text[:-1], text[-1:].upper()) if text[-1:].isalpha() else (text, "")
+    if not number.isdecimal() or unit not in SIZES or not int(number):
+        raise ArgumentTypeError(f"must be a size such as 512M or 2G, but got {text!r}")
+    return int(number) * SIZES[unit]
+
+
+def _height(text: str) -> int:
+    if not text.isdecimal() or not 64 <= int(text) <= 4320:
+        raise ArgumentTypeError(f"must be a number of pixels from 64 to 4320, but got {text!r}")
+    return int(text)
 
 
 def _numbers(text: str) -> list[float]:

@@ -48,7 +48,7 @@ def frames_of_square(
     """
     size = bundle.input_size
     whole = Face(Square(size / 2, size / 2, size, 0.0), np.zeros((478, 3), np.float32), 1.0)
-    with Animator(bundle, threads=threads) as animator:
+    with Animator(bundle, "cpu", threads=threads) as animator:
         portrait = animator.prepare(photo, whole)
         return np.stack(list(animator.frames(portrait, actions)))
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from moue import cli
+from moue.video import write_frames
 from tests.cli import Ran
 
 Moue = Callable[..., Ran]
@@ -19,6 +22,19 @@ def photo(portrait_photo, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("photo") / "astronaut.png"
     Image.fromarray(portrait_photo).save(path, compress_level=1)
     return path
+
+
+@pytest.fixture(scope="session")
+def sliding(portrait_photo, tmp_path_factory) -> Callable[[int, Fraction], Path]:
+    """sliding(frames, fps): a clip of the portrait's face as it slides past."""
+
+    def clip(count: int, fps: Fraction) -> Path:
+        path = tmp_path_factory.mktemp("sliding") / "me.mp4"
+        frames = (np.ascontiguousarray(np.roll(portrait_photo[:300], k, 1)) for k in range(count))
+        write_frames(frames, path, fps)
+        return path
+
+    return clip
 
 
 @pytest.fixture

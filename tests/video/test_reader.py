@@ -4,6 +4,7 @@ import wave
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from moue.errors import VideoError
 from moue.video import read_frames, write_frames
+from moue.video.reader import steady
 
 IDENTITY = np.array([1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30], ">i4").tobytes()
 QUARTER_TURN = np.array([0, 1 << 16, 0, -1 << 16, 0, 0, 0, 0, 1 << 30], ">i4").tobytes()
@@ -97,3 +99,40 @@ def test_a_damaged_video_raises_nothing_but_video_error(small_mp4, changes):
     damaged = small_mp4.with_name("damaged.mp4")
     damaged.write_bytes(data)
     assert "\n" not in str(frames_or_refusal(damaged))
+
+
+@pytest.mark.parametrize(
+    ("times", "shown"),
+    [
+        ([0, 1, 2, 3], [0, 1, 2, 3]),
+        ([0, 1, 4, 5], [0, 1, 1, 1, 2, 3]),  # a pause
+        ([0, 0.3, 1, 2], [1, 2, 3]),  # too many in one frame's time: the last is shown
+        ([0, 0.96, 2.04, 3.01], [0, 1, 2, 3]),  # times that were rounded
+    ],
+)
+def test_frames_at_any_time_become_frames_at_one_rate(times, shown):
+    fps = Fraction(30000, 1001)
+    frames = [np.full((2, 2, 3), k, np.uint8) for k in range(len(times))]
+    timed = [(Fraction(time) / fps, frame) for time, frame in zip(times, frames, strict=True)]
+    assert [int(frame[0, 0, 0]) for frame in steady(timed, fps)] == shown
+
+
+def test_a_variable_rate_is_read_at_the_frames_own_times(tmp_path):
+    path = tmp_path / "phone.mkv"
+    milliseconds = [500, 533, 700, 733, 767, 1100]  # a phone in the dark; the clock starts late
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("libx264", rate=30)
+        stream.width = stream.height = 64
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 1000)
+        for k, pts in enumerate(milliseconds):
+            frame = av.VideoFrame.from_ndarray(np.full((64, 64, 3), 40 * k, np.uint8))
+            frame.pts, frame.time_base = pts, Fraction(1, 1000)
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    video = read_frames(path)
+    assert video.start == Fraction(1, 2)
+    times = [float(seconds) for seconds, _ in video.timed()]
+    assert times == pytest.approx([(ms - 500) / 1000 for ms in milliseconds], abs=0.002)
+    levels = [round(frame.mean() / 40) for frame in video.steady(Fraction(30))]
+    assert levels == [0, 1, 1, 1, 1, 1, 2, 3, *[4] * 10, 5]

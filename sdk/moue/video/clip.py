@@ -13,16 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moue.errors import OutputError
+from moue.video.ffmpeg import ACCURATE_RND, BICUBIC, Frame
 
 if TYPE_CHECKING:
     import av
     from PIL import Image
 
-Frame = NDArray[np.uint8]
+    from moue.video.sound import Sound
+
 
 BT709 = 1  # FFmpeg's number for the BT.709 matrix, primaries and transfer alike
 LIMITED_RANGE = 1
-BICUBIC, FULL_CHROMA, ACCURATE_RND = 4, 0x2000, 0x40000  # of swscale; PyAV 17 has no names for all
 PALETTE_READ_AHEAD = 128 << 20  # bytes of frames seen before a gif's colours are chosen
 PALETTE_SAMPLE = 1 << 18  # pixels of them that choose
 
@@ -37,6 +38,7 @@ class Codec:
     max_side: int  # px
     max_fps: int  # players show more than this at a speed of their own
     bt709: bool = False
+    sound: bool = False
     container_options: tuple[tuple[str, str], ...] = ()
     encoder_options: tuple[tuple[str, str], ...] = ()
 
@@ -52,7 +54,9 @@ def check_encoder(codec: Codec) -> None:
         )
 
 
-def write_clip(frames: Iterable[Frame], path: Path, fps: Fraction, codec: Codec) -> None:
+def write_clip(
+    frames: Iterable[Frame], path: Path, fps: Fraction, codec: Codec, sound: Sound | None = None
+) -> None:
     """Encodes frames into the file `path`; frame k is shown from k / fps seconds on, exactly.
 
     Args:
@@ -60,6 +64,7 @@ def write_clip(frames: Iterable[Frame], path: Path, fps: Fraction, codec: Codec)
         path: an existing file, overwritten.
         fps: frames per second.
         codec: one of `CODECS`.
+        sound: what is heard meanwhile, as far as the frames last; only an mp4 carries it.
 
     Raises:
         OutputError: frames too large for the format.
@@ -86,9 +91,13 @@ def write_clip(frames: Iterable[Frame], path: Path, fps: Fraction, codec: Codec)
             if codec.bt709:
                 context.colorspace = context.color_primaries = context.color_trc = BT709
                 context.color_range = LIMITED_RANGE
+            if sound is not None:
+                sound.begin(container)
             for k, picture in enumerate(chain([first], pictures)):
                 picture.pts, picture.time_base = k, 1 / fps
                 container.mux(context.encode(picture))
+                if sound is not None:
+                    sound.advance((k + 1) / fps)
             container.mux(context.encode(None))
     except av.FFmpegError as error:
         raise OSError(error.errno, error.strerror) from error
@@ -152,6 +161,7 @@ CODECS = {
         max_side=16384,
         max_fps=240,
         bt709=True,
+        sound=True,
         container_options=(("movflags", "+faststart"),),
         encoder_options=(("crf", "18"), ("preset", "veryfast")),
     ),

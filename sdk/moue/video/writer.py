@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -20,7 +21,9 @@ import numpy as np
 
 from moue.errors import OutputError
 from moue.files import check_file, check_folder, disk_failures, part_path, sync, whole_file
-from moue.video.clip import CODECS, Frame, check_encoder, write_clip
+from moue.video.clip import CODECS, check_encoder, write_clip
+from moue.video.ffmpeg import Frame
+from moue.video.sound import Sound
 
 PNG_EFFORT = 1  # of zlib's 9: a fraction of the default's time for a tenth more bytes
 FRAME_NAME = re.compile(r"\d{3,}\.png")
@@ -87,7 +90,10 @@ def check_rate(output: Output, fps: Fraction) -> None:
 
 
 def write_frames(
-    frames: Iterable[Frame], output: str | os.PathLike[str] | Output, fps: Fraction
+    frames: Iterable[Frame],
+    output: str | os.PathLike[str] | Output,
+    fps: Fraction,
+    sound: Sound | None = None,
 ) -> Written:
     """Writes frames; the file or folder takes its name once it is complete.
 
@@ -95,6 +101,7 @@ def write_frames(
         frames: uint8 RGB [H, W, 3], all of one size; exactly one where `output` is a .png.
         output: a path as `check_output` takes it, or what that returned.
         fps: frames per second.
+        sound: what is heard meanwhile; only an .mp4 carries it.
 
     Raises:
         OutputError: what `check_output` and `check_rate` raise, no frames or unlike ones, or a
@@ -102,7 +109,7 @@ def write_frames(
     """
     output = output if isinstance(output, Output) else check_output(output)
     check_rate(output, fps)
-    checked = _CheckedFrames(frames)
+    checked = _CheckedFrames(ahead(frames))
     if output.kind == "folder":
         _write_folder(checked, output.path)
     else:
@@ -110,9 +117,20 @@ def write_frames(
             if output.kind == "picture":
                 _write_picture(checked, part)
             else:
-                write_clip(checked, part, fps, CODECS[output.path.suffix.lower()])
+                codec = CODECS[output.path.suffix.lower()]
+                write_clip(checked, part, fps, codec, sound if codec.sound else None)
     height, width = checked.shape[:2]
     return Written(output.path, checked.count, (width, height), float(checked.count / fps))
+
+
+def ahead(frames: Iterable[Frame]) -> Iterator[Frame]:
+    """The frames themselves; each is made, in a thread of its own, while the one before is used."""
+    made = iter(frames)
+    with ThreadPoolExecutor(1, "frames") as maker:
+        following = maker.submit(next, made, None)
+        while (frame := following.result()) is not None:
+            following = maker.submit(next, made, None)
+            yield frame
 
 
 class _CheckedFrames:

@@ -1,0 +1,168 @@
+"""`moue drive`, `moue live` and `moue track`: the commands in which a face is the pen."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+
+from moue.actions import parse_fps
+from moue.animator import Animator
+from moue.bundle import load_bundle
+from moue.drive import Performance
+from moue.errors import UsageError
+from moue.files import check_file, whole_file
+from moue.live import Live, prepare
+from moue.performers import FacePerformer, Performer, RemotePerformer
+from moue.progress import with_progress
+from moue.tracking import Neutral, Tracker, Tuning
+from moue.video import Sound, VideoReader, check_output, check_rate, write_frames
+from moue.video.camera import open_camera
+from moue.video.feed import Feed
+from moue.video.outlets import Recording, VirtualCamera
+from moue.video.window import Window
+from moue.wire import encode, receive, sender, udp_address, unix_time
+
+log = logging.getLogger("moue")
+
+
+def drive(arguments: argparse.Namespace) -> int:
+    """`moue drive`: one pass over the video, its sound beside it."""
+    output = check_output(arguments.output)
+    curve_path = Path(arguments.save_curve) if arguments.save_curve else None
+    if output.kind == "picture":
+        raise UsageError("a performance needs a clip; end -o with .mp4, .gif, .webp or /")
+    for given in (arguments.photo, arguments.video):
+        if output.path.exists() and Path(given).exists() and output.path.samefile(given):
+            raise UsageError(f"-o {output.path} is what is read; name another file")
+    if curve_path is not None:
+        check_file(curve_path)
+    rest_at, neutral = _rest(arguments.neutral)
+    video = VideoReader(Path(arguments.video))
+    fps = parse_fps(video.fps if arguments.fps is None else arguments.fps)
+    check_rate(output, fps)
+    bundle = load_bundle(arguments.bundle)
+    with ExitStack() as stack:
+        tracker = stack.enter_context(Tracker(arguments.scores, neutral, _tuning(arguments)))
+        performance = Performance(
+            video, tracker, fps, bundle.actions, rest_at, keep=curve_path is not None
+        )
+        animator = stack.enter_context(
+            Animator(bundle, arguments.device, arguments.runtime, arguments.threads)
+        )
+        portrait = animator.prepare(arguments.photo, arguments.face)
+        sound = None
+        if not arguments.no_sound:
+            sound = stack.enter_context(Sound(video.path, video.start))
+        frames = animator.frames(portrait, performance, arguments.batch)
+        total = max(1, round((video.seconds or 0.0) * fps))
+        with closing(with_progress(frames, total, sys.stderr)) as shown:
+            written = write_frames(shown, output, fps, sound)
+    if curve_path is not None:
+        with whole_file(curve_path) as part:
+            part.write_text(performance.curve().to_json(), encoding="utf-8")
+    width, height = written.size
+    heard = " with sound" if output.path.suffix == ".mp4" and sound and sound.exists else ""
+    _say(
+        f"{written.path}: {written.frames} frames, {width}×{height},"
+        f" {written.seconds:.4g} s{heard}; a face in {performance.seen} of {performance.frames}"
+    )
+    return 0
+
+
+def live(arguments: argparse.Namespace) -> int:
+    """`moue live`: every portrait is prepared before the camera is opened."""
+    path = None if arguments.record is None else Path(arguments.record)
+    if path is not None and check_output(path).kind != "clip":
+        raise UsageError(f"--record takes a clip such as out.mp4, but got {arguments.record!r}")
+    with ExitStack() as stack:
+        screen = None if arguments.headless else Window("moue")
+        if screen is not None:
+            stack.callback(screen.close)
+        animator = stack.enter_context(
+            Animator(arguments.bundle, arguments.device, arguments.runtime, arguments.threads)
+        )
+        portraits = [
+            prepare(animator, photo, arguments.size, arguments.face) for photo in arguments.photo
+        ]
+        camera = None
+        if arguments.virtual_camera:
+            height, width = portraits[0].photo.shape[:2]
+            camera = VirtualCamera((width, height))
+            stack.callback(camera.close)
+            _say(f"other programs see the portrait at {camera.device}")
+        performer = stack.enter_context(_performer(arguments))
+        performer.mirror = arguments.mirror
+        recording = Recording(path) if path is not None else None
+        stage = Live(animator, portraits, performer, screen, recording, camera)
+        session = stage.run(arguments.seconds)
+    _say(f"{session}")
+    return 1 if stage.lost_recording else 0
+
+
+def track(arguments: argparse.Namespace) -> int:
+    """`moue track`: one line a frame; the picture stays here."""
+    with sender(arguments.to) as send, _performer(arguments) as performer:
+        performer.mirror = arguments.mirror
+        frame, start = 0, None
+        while not performer.ended:
+            moment = performer.next(timeout=0.1)
+            if moment is None or moment.tracked is None:
+                continue
+            start = moment.captured if start is None else start
+            if arguments.seconds is not None and moment.captured - start >= arguments.seconds:
+                break
+            send(encode(moment.weights, moment.tracked, frame, unix_time(moment.captured)))
+            frame += 1
+    return 0
+
+
+@contextmanager
+def _performer(arguments: argparse.Namespace) -> Iterator[Performer]:
+    """Who the options name: a face before a camera, or actions from elsewhere."""
+    source = getattr(arguments, "actions", None)
+    if source is not None:
+        if source != "-":
+            udp_address(source)
+        lines = Feed(
+            source, lambda: receive(source, log.warning), endless=source != "-", first=None
+        )
+        with lines:
+            yield RemotePerformer(lines)
+        return
+    path = Path(arguments.neutral) if arguments.neutral else None
+    known = Neutral.load(path) if path is not None and path.exists() else None
+    if path is not None:
+        check_file(path)
+    with ExitStack() as stack:
+        tracker = stack.enter_context(Tracker(arguments.scores, known, _tuning(arguments)))
+        camera = stack.enter_context(open_camera(arguments.camera, arguments.loop))
+        performer = FacePerformer(camera, tracker)
+        yield performer
+        found = tracker.neutral
+        if path is not None and found is not None and (known is None or performer.calibrated):
+            found.save(path)
+
+
+def _rest(text: str | None) -> tuple[float | None, Neutral | None]:
+    """`--neutral` of `moue drive`: a second of the video, or a file that `moue live` saved."""
+    if text is None:
+        return None, None
+    try:
+        second = float(text)
+    except ValueError:
+        return None, Neutral.load(text)
+    if not 0 <= second <= 3600:
+        raise UsageError(f"--neutral takes a second of the video's first hour, but got {text}")
+    return second, None
+
+
+def _tuning(arguments: argparse.Namespace) -> Tuning:
+    return Tuning(arguments.gain or {}, arguments.low or {})
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)

@@ -1,0 +1,131 @@
+"""The face at rest: what a person's actions are measured from.
+
+Nobody's face is the average face, and a driver's first frame is seldom neutral. The rest taken here
+is the median of the quietest second: the one in which the face moves least and its lips are closed.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from moue.actions import ACTIONS
+from moue.errors import UsageError
+from moue.files import check_file, whole_file
+from moue.tracking.mesh import POINTS, Mesh
+
+QUIET = 1.0  # s, the stretch a rest is taken from
+LEAST = 5  # frames in it
+SEARCH = 10.0  # s of a performance that are searched for it
+BETTER = 0.8  # of the unrest so far: what a stretch must fall below to replace it
+TAKE_OVER = 0.4  # s, time constant with which a new rest takes the old one's place
+LIPS = (13, 14)  # the inner lips' middle
+LIPS_SHARE = 0.3  # cm of unrest for each cm that the lips stand apart
+MAX_FILE_BYTES = 2**20
+
+
+@dataclass(frozen=True)
+class Neutral:
+    """A person at rest.
+
+    Attributes:
+        mesh: float32 [478, 3], in the head's frame.
+        scores: float32 [51], a model's scores of that face; zeros where none were taken.
+    """
+
+    mesh: Mesh
+    scores: NDArray[np.float32]
+
+    @staticmethod
+    def of(stretch: Iterable[Neutral]) -> Neutral:
+        """The median of several frames, each taken as if it were rest."""
+        frames = list(stretch)
+        return Neutral(
+            np.median([frame.mesh for frame in frames], axis=0).astype(np.float32),
+            np.median([frame.scores for frame in frames], axis=0).astype(np.float32),
+        )
+
+    def towards(self, other: Neutral, step: float) -> Neutral:
+        """Part of the way to another rest, as `step` seconds allow."""
+        share = np.float32(1 - math.exp(-step / TAKE_OVER))
+        return Neutral(
+            self.mesh + share * (other.mesh - self.mesh),
+            self.scores + share * (other.scores - self.scores),
+        )
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the rest, whole or not at all; OutputError where it cannot."""
+        check_file(Path(path))
+        with whole_file(Path(path)) as part, part.open("wb") as file:
+            np.savez(file, mesh=self.mesh, scores=self.scores)
+
+    @staticmethod
+    def load(path: str | os.PathLike[str]) -> Neutral:
+        """A rest that was saved.
+
+        Raises:
+            UsageError: the file is missing or holds no rest.
+        """
+        try:
+            with open(path, "rb") as file:
+                data = file.read(MAX_FILE_BYTES + 1)
+            with np.load(io.BytesIO(data), allow_pickle=False) as saved:
+                mesh, scores = saved["mesh"], saved["scores"]
+            wanted = ((mesh, (POINTS, 3)), (scores, (len(ACTIONS),)))
+            if any(a.dtype != np.float32 or a.shape != shape for a, shape in wanted):
+                raise ValueError
+            if not (np.isfinite(mesh).all() and np.isfinite(scores).all()):
+                raise ValueError
+        except OSError as error:
+            raise UsageError(f"cannot read the neutral face {path}: {error.strerror}") from None
+        except Exception:  # noqa: BLE001 - NumPy and zipfile raise a dozen kinds on damaged files
+            raise UsageError(
+                f"{path} holds no neutral face; moue live saves one with --neutral {path}"
+            ) from None
+        return Neutral(mesh, scores)
+
+
+class Calibration:
+    """Finds the rest while frames come in; what it has found so far is `best`."""
+
+    def __init__(self) -> None:
+        self._recent: deque[tuple[float, Neutral]] = deque()
+        self._unrest = math.inf
+        self.best: Neutral | None = None
+
+    def add(self, seconds: float, frame: Neutral, search: bool = True) -> None:
+        """One frame, `seconds` on a clock that goes forward; without `search` for `now` alone."""
+        self._recent.append((seconds, frame))
+        while seconds - self._recent[0][0] > QUIET:
+            self._recent.popleft()
+        if self.best is None:  # better than nothing, until a second has passed
+            self.best = frame
+        if not search or len(self._recent) < LEAST or seconds - self._recent[0][0] < 0.7 * QUIET:
+            return
+        unrest = self._measure()
+        if unrest < BETTER * self._unrest:
+            self._unrest, self.best = unrest, self.now()
+
+    def now(self) -> Neutral | None:
+        """The rest as the last second shows it, be it quiet or not."""
+        return Neutral.of(frame for _, frame in self._recent) if self._recent else None
+
+    def interrupt(self) -> None:
+        """The face was lost: a quiet second must not span the gap."""
+        self._recent.clear()
+
+    def _measure(self) -> float:
+        """Unrest of the last second: cm by which points move, and by which the lips stand apart."""
+        meshes = np.stack([frame.mesh for _, frame in self._recent])
+        moving = float(np.sqrt(meshes.var(axis=0).sum(axis=1).mean()))
+        upper, lower = meshes[:, LIPS[0]], meshes[:, LIPS[1]]
+        apart = float(np.linalg.norm(upper - lower, axis=1).mean())
+        return moving + LIPS_SHARE * apart

@@ -1,0 +1,121 @@
+"""Live pictures: cameras by number or device, files played in real time, URLs, GStreamer pipelines."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import time
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from moue.errors import RuntimeUnavailableError, VideoError, one_line
+from moue.video.feed import Feed
+from moue.video.ffmpeg import Frame, open_container
+from moue.video.reader import VideoReader, upright
+
+CAMERA_SIZE = (1280, 720)  # px, asked of a camera; it gives what it has
+CAMERA_FPS = 30
+STREAM_TIMEOUT = (5.0, 2.0)  # s to connect to a stream, and between its pictures
+
+Opener = Callable[[], Generator[Frame, None, None]]
+
+
+def open_camera(source: str, loop: bool = False) -> Feed[Frame]:
+    """A feed of uint8 RGB frames [H, W, 3], the newest always first.
+
+    Args:
+        source: a number (0 is the first camera), /dev/video*, a video file, a URL such as
+            rtsp://host/path, or a GStreamer pipeline (it holds a `!`).
+        loop: play a file again and again.
+
+    Raises:
+        VideoError: a file that cannot be read. Other sources fail when they are first read from.
+        RuntimeUnavailableError: a camera, and OpenCV cannot be loaded.
+    """
+    if source.isdecimal() or source.startswith("/dev/") or "!" in source:
+        cv2 = import_opencv("a camera")
+        name = f"camera {source}" if source.isdecimal() else source
+        return Feed(name, lambda: _device(cv2, source, name), endless=True)
+    if "://" in source:
+        return Feed(source, lambda: _stream(source), endless=True)
+    return Feed(source, file_player(source, loop), endless=False)
+
+
+def file_player(path: str, loop: bool = False) -> Opener:
+    """Plays a file as a camera would show it: each frame when it is due.
+
+    Raises:
+        VideoError: the file cannot be read.
+    """
+    video = VideoReader(Path(path))
+
+    def play() -> Generator[Frame, None, None]:
+        while True:
+            start = time.monotonic()
+            for seconds, frame in video.timed(exact=False):
+                early = float(seconds) - (time.monotonic() - start)
+                if early > 0:
+                    time.sleep(early)
+                yield frame
+            if not loop:
+                return
+            time.sleep(float(1 / video.fps))
+
+    return play
+
+
+def import_opencv(purpose: str) -> Any:
+    """OpenCV, which comes with MediaPipe.
+
+    Raises:
+        RuntimeUnavailableError: it is not installed, or a slim system lacks its libraries.
+    """
+    try:
+        cv2 = importlib.import_module("cv2")  # its own types are incomplete
+    except ImportError as error:
+        raise RuntimeUnavailableError(
+            f"OpenCV is needed for {purpose} and cannot be loaded ({one_line(error)}):"
+            " apt install libgl1 libglib2.0-0, or pip install opencv-contrib-python"
+        ) from None
+    cv2.setLogLevel(0)  # silent: what fails is said here, in one line
+    return cv2
+
+
+def _device(cv2: Any, source: str, name: str) -> Generator[Frame, None, None]:
+    backend = cv2.CAP_GSTREAMER if "!" in source else cv2.CAP_ANY
+    if "!" not in source and sys.platform == "linux":
+        backend = cv2.CAP_V4L2
+    capture = cv2.VideoCapture(int(source) if source.isdecimal() else source, backend)
+    try:
+        if not capture.isOpened():
+            raise VideoError(f"{name} cannot be opened; is it plugged in, and free?")
+        if "!" not in source:
+            capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter_fourcc(*"MJPG"))
+            capture.set(cv2.CAP_PROP_FRAME_WIDTH, CAMERA_SIZE[0])
+            capture.set(cv2.CAP_PROP_FRAME_HEIGHT, CAMERA_SIZE[1])
+            capture.set(cv2.CAP_PROP_FPS, CAMERA_FPS)
+            capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
+        while True:
+            read, picture = capture.read()
+            if not read:
+                raise VideoError("it stopped giving pictures")
+            yield np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
+    finally:
+        capture.release()
+
+
+def _stream(url: str) -> Generator[Frame, None, None]:
+    import av
+
+    options = {"rtsp_transport": "tcp"} if url.startswith("rtsp") else {}
+    try:
+        with open_container(url, timeout=STREAM_TIMEOUT, options=options) as container:
+            if not container.streams.video:
+                raise VideoError(f"{url} has no pictures")
+            for picture in container.decode(video=0):
+                yield upright(picture, exact=False)
+    except (av.FFmpegError, OSError) as error:
+        raise VideoError(f"cannot read {url}: {one_line(error)}") from None

@@ -1,0 +1,120 @@
+"""The sound of a video, carried into the clip made from it, in sync."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+from moue.errors import one_line
+from moue.files import Closing
+from moue.video.ffmpeg import open_container
+
+if TYPE_CHECKING:
+    from av.audio.stream import AudioStream
+    from av.container import OutputContainer
+
+AS_IT_IS = frozenset({"aac", "mp3"})  # codecs that every player takes in an mp4
+RATES = (48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000)  # Hz, what AAC has
+
+log = logging.getLogger("moue")
+
+
+class Sound(Closing):
+    """Packets of a video's first sound track, read as the pictures advance: memory stays flat.
+
+    AAC and MP3 are carried as they are, without loss; other sound is encoded as AAC.
+
+    Args:
+        path: the video.
+        start: seconds on the video's clock at which its first picture is shown.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], start: Fraction = Fraction(0)) -> None:
+        self._container = open_container(path)
+        self._start = start
+        streams = self._container.streams.audio
+        self._stream: AudioStream | None = streams[0] if streams else None
+        self._packets: Iterator[tuple[Fraction, Any]] = iter(())
+        self._held: tuple[Fraction, Any] | None = None
+        self._out: OutputContainer | None = None
+
+    @property
+    def exists(self) -> bool:
+        """Whether the video has any sound that can be read."""
+        return self._stream is not None and self._stream.codec_context is not None
+
+    def begin(self, out: OutputContainer) -> None:
+        """Adds the sound's track to a clip, before anything is written to it."""
+        if not self.exists or self._stream is None:
+            return
+        self._out = out
+        if self._stream.codec_context.codec.canonical_name in AS_IT_IS:
+            self._packets = self._copied(out.add_stream_from_template(self._stream))
+        else:
+            rate = self._stream.rate
+            near = min(RATES, key=lambda known: abs(known - rate))
+            encoder: AudioStream = out.add_stream("aac", rate=near)
+            encoder.layout = "mono" if self._stream.channels == 1 else "stereo"
+            self._packets = self._encoded(encoder)
+
+    def advance(self, seconds: Fraction) -> None:
+        """Writes the sound up to `seconds` after the first picture."""
+        import av
+
+        if self._out is None:
+            return
+        try:
+            while True:
+                self._held = self._held or next(self._packets, None)
+                if self._held is None or self._held[0] >= seconds:
+                    return
+                self._out.mux(self._held[1])
+                self._held = None
+        except (av.FFmpegError, ValueError) as error:
+            log.warning("the sound stops at %.1f s: %s", float(seconds), one_line(error))
+            self._out = None
+
+    def close(self) -> None:
+        self._container.close()
+
+    def _copied(self, out: AudioStream) -> Iterator[tuple[Fraction, Any]]:
+        """Packets as they are, on the pictures' clock; those from before the first picture go."""
+        assert self._stream is not None
+        for packet in self._container.demux(self._stream):
+            if packet.dts is None or packet.pts is None:
+                continue
+            late = round(self._start / packet.time_base)
+            packet.pts, packet.dts = packet.pts - late, packet.dts - late
+            if packet.pts < 0:
+                continue
+            packet.stream = out
+            yield Fraction(packet.pts) * packet.time_base, packet
+
+    def _encoded(self, encoder: AudioStream) -> Iterator[tuple[Fraction, Any]]:
+        """The sound decoded and encoded anew, sample k at k / rate seconds after it begins."""
+        import av
+
+        assert self._stream is not None
+        context = encoder.codec_context
+        resampler = av.AudioResampler("fltp", context.layout, context.rate)
+        at: int | None = None  # in samples
+        for frame in self._container.decode(self._stream):
+            begins = Fraction(frame.pts or 0) * (frame.time_base or 1) - self._start
+            if begins < 0:
+                continue
+            at = round(begins * context.rate) if at is None else at
+            for part in resampler.resample(frame):
+                part.pts, part.time_base = at, Fraction(1, context.rate)
+                at += part.samples
+                for packet in context.encode(part):
+                    yield Fraction(at, context.rate), self._named(packet, encoder)
+        for packet in context.encode(None):
+            yield Fraction(at or 0, context.rate), self._named(packet, encoder)
+
+    @staticmethod
+    def _named(packet: Any, encoder: AudioStream) -> Any:
+        packet.stream = encoder
+        return packet

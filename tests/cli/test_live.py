@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import io
+import json
+import re
+import sys
+from fractions import Fraction
+from types import SimpleNamespace
+
+import pytest
+
+from moue import wire
+from moue.video import read_frames
+from tests.cli import assert_one_line
+
+SUMMARY = re.compile(r"(\d+) frames in [\d.]+ s, [\d.]+ a second; capture to output \d+ ms, .*\n")
+
+
+@pytest.fixture(scope="module")
+def camera(sliding):
+    """A second and a half of a face, for a camera."""
+    return sliding(22, Fraction(15))
+
+
+@pytest.fixture
+def live(moue, tiny_bundle, photo):
+    options = ("--bundle", tiny_bundle, "--threads", 1, "--headless", "--size", 128)
+    return lambda *argv: moue("live", photo, *argv, *options)
+
+
+def test_live_from_a_file(live, camera, tmp_path):
+    ran = live("--camera", camera, "--record", tmp_path / "out.mp4")
+    said, summary = ran.err.splitlines(keepends=True)
+    assert (ran.code, ran.out) == (0, "")
+    assert re.match(rf"moue: {tmp_path}/out.mp4: \d+ frames, 1\.\d s", said)
+    found = SUMMARY.fullmatch(summary)
+    assert found is not None
+    assert int(found[1]) >= 3
+    assert read_frames(tmp_path / "out.mp4").size == (128, 128)
+
+
+def test_the_face_at_rest_is_kept_for_the_next_time(live, camera, tmp_path):
+    me = tmp_path / "me.npz"
+    assert live("--camera", camera, "--neutral", me, "--seconds", 1).code == 0
+    before = me.read_bytes()
+    assert live("--camera", camera, "--neutral", me, "--seconds", 1).code == 0
+    assert me.read_bytes() == before
+
+
+def test_tracked_here_played_there(moue, live, camera, monkeypatch):
+    ran = moue("track", "--camera", camera)
+    assert (ran.code, ran.err) == (0, "")
+    lines = [json.loads(line) for line in ran.out.splitlines()]
+    assert [line["frame"] for line in lines] == list(range(len(lines)))
+    assert len(lines) >= 3
+    assert all(
+        line["moue"] == 1 and set(line["pose"]) == {"yaw", "pitch", "roll"} for line in lines
+    )
+    assert sorted(line["time"] for line in lines) == [line["time"] for line in lines]
+    monkeypatch.setattr(wire.sys, "stdin", SimpleNamespace(buffer=io.BytesIO(ran.out.encode())))
+    ran = live("--actions", "-")
+    assert ran.code == 0
+    assert re.match(r"\d+ frames in", ran.err)
+
+
+def test_track_for_some_seconds(moue, camera):
+    ran = moue("track", "--camera", camera, "--loop", "--seconds", 2)
+    times = [json.loads(line)["time"] for line in ran.out.splitlines()]
+    assert 1 < times[-1] - times[0] <= 2
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        (["--camera", "missing.mp4"], 1, "missing.mp4: No such file"),
+        (["--camera", "97"], 1, "camera 97 cannot be opened"),
+        (["--actions", "tcp://here:1"], 2, "must be - or udp://HOST:PORT"),
+        (["--record", "out.png"], 2, "--record takes a clip"),
+        (["--size", "9"], 2, "must be a number of pixels"),
+        (["--virtual-camera"], 1, "pip install 'moue[camera]'"),
+    ],
+)
+def test_refusals(live, tmp_path, monkeypatch, options, code, words):
+    monkeypatch.setitem(sys.modules, "pyvirtualcam", None)
+    monkeypatch.chdir(tmp_path)
+    assert_one_line(live(*options), code, words)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_screen(moue, photo, tiny_bundle, monkeypatch):
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    assert_one_line(moue("live", photo, "--bundle", tiny_bundle), 1, "add --headless")

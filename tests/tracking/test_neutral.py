@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from moue.actions import ACTIONS
+from moue.errors import OutputError, UsageError
+from moue.tracking.neutral import Calibration, Neutral
+from moue.tracking.regressor import load_regressor
+
+MEAN = load_regressor().mean
+SCORES = np.zeros(len(ACTIONS), np.float32)
+LOWER_FACE = MEAN[:, 1] < MEAN[13, 1]
+
+
+def face(opened: float) -> Neutral:
+    mesh = MEAN.copy()
+    mesh[LOWER_FACE, 1] -= np.float32(opened)
+    return Neutral(mesh, SCORES)
+
+
+def found(opening: np.ndarray) -> float:
+    """How far the mouth stands open in the rest that is found, in cm."""
+    calibration = Calibration()
+    for k, opened in enumerate(opening):
+        calibration.add(k / 30, face(opened))
+    assert calibration.best is not None
+    return float((MEAN - calibration.best.mesh)[LOWER_FACE, 1].mean())
+
+
+def test_rest_is_the_quietest_second():
+    talk = 1 + np.sin(np.arange(90) / 2)
+    assert found(np.concatenate([talk, np.zeros(45), talk])) == pytest.approx(0, abs=0.02)
+
+
+def test_a_still_open_mouth_is_no_rest():
+    held_open, talk = np.full(60, 2.0), 0.2 + 0.2 * np.sin(np.arange(60))
+    assert found(np.concatenate([held_open, talk])) < 0.5
+
+
+def test_the_first_face_serves_until_there_is_better():
+    assert found(np.array([1.5])) == pytest.approx(1.5)
+    assert Calibration().best is None
+    assert Calibration().now() is None
+
+
+def test_a_gap_is_not_a_quiet_second():
+    calibration = Calibration()
+    for k in range(20):
+        calibration.add(k / 30, face(1.0))
+    calibration.interrupt()
+    calibration.add(1.0, face(0.0))
+    assert len(calibration._recent) == 1
+
+
+def test_saved_and_read_again(tmp_path):
+    path = tmp_path / "me.npz"
+    face(0.3).save(path)
+    again = Neutral.load(path)
+    assert np.array_equal(again.mesh, face(0.3).mesh)
+    with pytest.raises(OutputError, match="no folder"):
+        face(0).save(tmp_path / "missing" / "me.npz")
+
+
+def test_every_truncation_and_other_files_are_refused(tmp_path):
+    path, damaged = tmp_path / "me.npz", tmp_path / "damaged.npz"
+    face(0).save(path)
+    data = path.read_bytes()
+    for length in (0, 1, 100, len(data) // 2, len(data) - 1):
+        damaged.write_bytes(data[:length])
+        with pytest.raises(UsageError, match="holds no neutral face"):
+            Neutral.load(damaged)
+    np.savez(damaged, mesh=MEAN[:5], scores=SCORES)
+    with pytest.raises(UsageError, match="holds no neutral face"):
+        Neutral.load(damaged)
+    np.savez(damaged, mesh=np.full_like(MEAN, np.nan), scores=SCORES)
+    with pytest.raises(UsageError, match="holds no neutral face"):
+        Neutral.load(damaged)
+    with pytest.raises(UsageError, match="No such file"):
+        Neutral.load(tmp_path / "none.npz")

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from moue.actions import ACTIONS
+from moue.tracking.regressor import load_regressor
+from training import tracker
+from training.tracker import Moves, correlations, draw_moves, fit, mean_face, save
+
+
+@pytest.fixture(scope="module")
+def moves(astronaut_face) -> Moves:
+    """Two actions that move the mesh in ways of their own, measured with a little noise."""
+    random = np.random.default_rng(0)
+    points = astronaut_face.landmarks.astype(np.float32)
+    actions = np.zeros((300, len(ACTIONS)), np.float32)
+    ways = {"jawOpen": [152, 148, 377, 17], "browInnerUp": [107, 336, 55, 285]}
+    rest = np.repeat(points[None], 300, 0) + random.normal(0, 0.02, (300, 478, 3))
+    moved = rest + random.normal(0, 0.02, (300, 478, 3))
+    for name, vertices in ways.items():
+        actions[:, ACTIONS.index(name)] = random.uniform(0, 1, 300)
+        moved[:, vertices, 1] += 6 * actions[:, ACTIONS.index(name), None]
+    return Moves(
+        rest.astype(np.float32), moved.astype(np.float32), actions, np.zeros(300, np.int32)
+    )
+
+
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # actions that never move
+def test_what_moved_the_mesh_is_found(moves, head, tmp_path):
+    regressor = fit(moves, mean_face(moves.rest[:5], head.vertices))
+    found = correlations(regressor, moves)
+    assert found["jawOpen"] > 0.95
+    assert found["browInnerUp"] > 0.95
+    save(regressor, tmp_path / "tracker.npz", {"data": ["made up"]})
+    again = load_regressor(tmp_path / "tracker.json")
+    assert np.abs(again.weights - regressor.weights).max() < 0.01
+    assert np.array_equal(again.mean, regressor.mean)
+
+
+def test_moves_are_action_vectors_of_every_kind():
+    random = np.random.default_rng(0)
+    drawn = np.array([draw_moves(random) for _ in range(2000)])
+    assert drawn.min() >= 0
+    assert drawn.max() <= 1
+    assert (drawn > 0).any(axis=0).all(), "every action is learnt"
+    assert (~drawn.any(axis=1)).any(), "and rest"
+
+
+def test_a_picture_is_measured(portrait_photo):
+    landmarks = tracker.Measure()(np.ascontiguousarray(portrait_photo[:300, 80:380]))
+    assert landmarks is not None
+    assert landmarks.shape == (478, 3)
+    assert tracker.Measure()(np.zeros((64, 64, 3), np.uint8)) is None

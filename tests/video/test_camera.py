@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import time
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from moue.errors import RuntimeUnavailableError, VideoError
+from moue.video import camera, write_frames
+from moue.video.camera import file_player, import_opencv, open_camera
+from moue.video.window import Window
+
+
+@pytest.fixture
+def clip(tmp_path):
+    frames = (np.full((32, 32, 3), 20 * k, np.uint8) for k in range(10))
+    write_frames(frames, tmp_path / "clip.mp4", Fraction(25))
+    return str(tmp_path / "clip.mp4")
+
+
+def test_a_file_plays_in_real_time(clip):
+    start = time.monotonic()
+    at = [(round(frame.mean() / 20), time.monotonic() - start) for frame in file_player(clip)()]
+    assert [level for level, _ in at] == list(range(10))
+    assert all(seconds >= level / 25 - 0.001 for level, seconds in at)
+    assert at[-1][1] < 2
+
+
+def test_a_slow_reader_gets_the_newest_frame(clip):
+    with open_camera(clip) as feed:
+        assert feed.newer(-1, 5.0) is not None
+        time.sleep(0.2)
+        fresh = feed.newer(-1, 0)
+        assert fresh is not None
+        assert fresh.number >= 3
+        assert round(fresh.item.mean() / 20) == fresh.number
+
+
+def test_again_and_again(clip):
+    with open_camera(clip, loop=True) as feed:
+        number = -1
+        while number < 14:
+            fresh = feed.newer(number, 5.0)
+            assert fresh is not None
+            number = fresh.number
+        assert not feed.ended
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("97", "camera 97 cannot be opened; is it plugged in"),
+        ("/dev/video97", "/dev/video97 cannot be opened"),
+        ("rtsp://127.0.0.1:9/none", "cannot read rtsp://127.0.0.1:9/none"),
+    ],
+)
+def test_sources_that_are_not_there(source, words, capfd):
+    with open_camera(source) as feed, pytest.raises(VideoError, match=words):
+        feed.newer(-1, 10.0)
+    assert capfd.readouterr().err == ""
+
+
+def test_a_missing_file_is_said_before_anything_starts():
+    with pytest.raises(VideoError, match="No such file"):
+        open_camera("missing.mp4")
+
+
+def test_a_stream_is_read_without_being_a_file(clip):
+    with open_camera(f"file://{clip}") as feed:
+        fresh = feed.newer(-1, 5.0)
+        assert fresh is not None
+        assert fresh.item.shape == (32, 32, 3)
+
+
+def test_opencv_that_does_not_load_is_said_with_its_mend(monkeypatch):
+    def broken(name: str) -> None:
+        raise ImportError("libGL.so.1: cannot open shared object file")
+
+    monkeypatch.setattr(camera.importlib, "import_module", broken)
+    with pytest.raises(RuntimeUnavailableError, match=r"\(libGL.*apt install libgl1"):
+        import_opencv("a camera")
+
+
+def test_no_screen_no_window(monkeypatch):
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    with pytest.raises(RuntimeUnavailableError, match="add --headless"):
+        Window("moue")
