@@ -1,6 +1,6 @@
 # make install   moue for use, in .venv
 # make test      moue for work on it, in .venv, with every check that CI runs
-# make demo      out.mp4: the astronaut that scikit-image ships, smiling
+# make demo      out.mp4: the astronaut that scikit-image ships, surprised
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -20,7 +20,7 @@ test: $(VENV)/.dev
 demo: install
 	$(BIN)/pip install scikit-image
 	$(BIN)/moue animate $(VENV)/lib/python3*/site-packages/skimage/data/astronaut.png \
-		--expression happy -o out.mp4
+		--expression surprise --curve pulse -o out.mp4
 
 clean:
 	rm -rf build $(VENV)
