@@ -6,13 +6,14 @@ They come from `face_landmarker.task`, which shares no data or weights with the 
 from __future__ import annotations
 
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
 
+from moue.files import Closing
 
-class BlendshapeScorer:
+
+class BlendshapeScorer(Closing):
     """Scores a picture of one face; without the model file every answer is empty."""
 
     def __init__(self, model: Path) -> None:
@@ -28,15 +29,8 @@ class BlendshapeScorer:
                 )
             )
 
-    def __enter__(self) -> BlendshapeScorer:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Gives back the landmarker."""
         if self._landmarker is not None:
             self._landmarker.close()
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
-from types import MappingProxyType, TracebackType
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -20,14 +20,13 @@ from moue.actions import ActionCurve, Weights, action_vector
 from moue.bundle import Bundle, load_bundle
 from moue.crop import Face, Square, find_faces
 from moue.errors import NoFaceError, UsageError
+from moue.files import Closing
 from moue.kernels.cores import usable_cores
 from moue.photo import Source, read_photo
 from moue.runtimes.base import Tensors
 from moue.runtimes.select import select_runtime
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
-
     from moue.runtimes.device_array import DeviceArray
     from moue.runtimes.frame_loop import FrameLoop
 
@@ -75,7 +74,7 @@ class Portrait:
     encoder: str
 
 
-class Animator:
+class Animator(Closing):
     """Animates faces in photos. One animator serves any number of portraits.
 
     Example:
@@ -204,17 +203,6 @@ class Animator:
                 loop.close()
         self._loops.clear()
         self.runtime.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _encode(self, photo: NDArray[np.uint8], face: Face) -> EncodedFace:
         square = kernels.preprocess(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,10 +11,9 @@ from numpy.typing import NDArray
 
 from moue.bundle import Bundle
 from moue.errors import BundleError, RuntimeUnavailableError, UsageError
+from moue.files import Closing
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
-
     from moue.runtimes.frame_loop import FrameLoop, PreparedFace
 
 Tensors = dict[str, NDArray[np.float32]]
@@ -23,7 +21,7 @@ Shape = tuple[int | str, ...]  # a name stands for an axis of any length
 FRAMES = "frames"
 
 
-class Runtime(ABC):
+class Runtime(Closing):
     """Runs the encoder and the decoder of one bundle. Inputs are checked here, for every runtime.
 
     Attributes:
@@ -95,17 +93,6 @@ class Runtime(ABC):
         if not self.closed:
             self.closed = True
             self._release()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     @abstractmethod
     def _encode(self, photo: NDArray[np.float32]) -> Tensors: ...
