@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from moue.video.writer import Frame, ahead
+from moue.errors import OutputError
+from moue.video.writer import Frame, ahead, write_frames
 
 FRAME = np.zeros((2, 2, 3), np.uint8)
 
@@ -52,3 +56,17 @@ def test_leaving_early_ends_the_thread() -> None:
     next(shown)
     shown.close()
     assert threading.active_count() == before
+
+
+def test_a_writer_that_fails_has_let_go_of_the_frames(tmp_path: Path) -> None:
+    def frames() -> Iterator[Frame]:
+        yield FRAME
+        yield FRAME  # one more than a .png takes
+        time.sleep(0.3)  # still being made when the second is refused
+        yield FRAME
+
+    made = frames()
+    with pytest.raises(OutputError, match="holds one frame") as failure:
+        write_frames(made, tmp_path / "out.png", Fraction(30))
+    made.close()  # raises where a thread is still inside
+    assert failure.tb is not None  # as while it unwinds: nothing was let go by being forgotten

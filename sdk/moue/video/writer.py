@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -109,21 +110,22 @@ def write_frames(
     """
     output = output if isinstance(output, Output) else check_output(output)
     check_rate(output, fps)
-    checked = _CheckedFrames(ahead(frames))
-    if output.kind == "folder":
-        _write_folder(checked, output.path)
-    else:
-        with whole_file(output.path) as part:
-            if output.kind == "picture":
-                _write_picture(checked, part)
-            else:
-                codec = CODECS[output.path.suffix.lower()]
-                write_clip(checked, part, fps, codec, sound if codec.sound else None)
+    with closing(ahead(frames)) as made:  # whatever ends this, no thread still uses the frames
+        checked = _CheckedFrames(made)
+        if output.kind == "folder":
+            _write_folder(checked, output.path)
+        else:
+            with whole_file(output.path) as part:
+                if output.kind == "picture":
+                    _write_picture(checked, part)
+                else:
+                    codec = CODECS[output.path.suffix.lower()]
+                    write_clip(checked, part, fps, codec, sound if codec.sound else None)
     height, width = checked.shape[:2]
     return Written(output.path, checked.count, (width, height), float(checked.count / fps))
 
 
-def ahead(frames: Iterable[Frame]) -> Iterator[Frame]:
+def ahead(frames: Iterable[Frame]) -> Generator[Frame, None, None]:
     """The frames themselves; each is made, in a thread of its own, while the one before is used."""
     made = iter(frames)
     with ThreadPoolExecutor(1, "frames") as maker:
