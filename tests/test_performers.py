@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from moue import performers
-from moue.actions import ACTIONS
-from moue.performers import MIRRORED, RemotePerformer
+from moue.actions import ACTIONS, MIRRORED
+from moue.performers import RemotePerformer
 from moue.video.feed import Fresh
 from moue.wire import Received
 

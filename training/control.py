@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from scipy.stats import spearmanr
 
+from moue.actions import mirrored
+
 REGIONS = ("brow", "eye", "cheek", "nose", "jaw", "mouth")
 HEADLINE = ("jawOpen", "eyeBlink", "mouthSmile", "browInnerUp", "mouthPucker")
 _TOGETHER = {"jaw": "mouth", "cheek": "eye", "nose": "mouth"}  # faces move these as one
@@ -60,7 +62,6 @@ class Control:
 
     def summary(self) -> dict[str, float]:
         """The figures a reader looks for."""
-
         answering = self.monotone[np.isfinite(self.monotone)]
         return {
             **{name: self.own(name) for name in HEADLINE},
@@ -110,13 +111,6 @@ def region(name: str) -> str:
 def sideless(score: str, action: str) -> bool:
     """Whether a score is the one, or one of the two, that an action's name asks for."""
     return score in (action, f"{action}Left", f"{action}Right")
-
-
-def mirrored(name: str) -> str:
-    """The same action on the other side; the name itself where it has no side."""
-    if name.endswith("Left"):
-        return name[: -len("Left")] + "Right"
-    return name[: -len("Right")] + "Left" if name.endswith("Right") else name
 
 
 def draw_matrix(control: Control) -> Image.Image:

@@ -279,11 +279,7 @@ def held_out_neutral(
 
 
 def _sideless(name: str) -> str:
-    return (
-        name.removesuffix("Left").removesuffix("Right")
-        if name.endswith(("Left", "Right"))
-        else name
-    )
+    return name.removesuffix("Left").removesuffix("Right")
 
 
 def _both(name: str, actions: Sequence[str], weight: float) -> dict[str, float]:
@@ -294,7 +290,7 @@ def _both(name: str, actions: Sequence[str], weight: float) -> dict[str, float]:
 
 def _score(scores: dict[str, float], name: str) -> float:
     """Mean of both sides; NaN where the face was not found."""
-    found = [scores[key] for key in (name, f"{name}Left", f"{name}Right") if key in scores]
+    found = [score for key, score in scores.items() if sideless(key, name)]
     return float(np.mean(found)) if found else float("nan")
 
 

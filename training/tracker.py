@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from moue.actions import ACTIONS
+from moue.actions import ACTIONS, MIRRORED
 from moue.bundle import BUNDLES
 from moue.crop import import_mediapipe, quiet_stderr
 from moue.tracking.mesh import Mesh, lay, place
@@ -112,12 +112,11 @@ def draw_moves(random: Random) -> NDArray[np.float32]:
         return draw_actions(random)
     actions = np.zeros(len(ACTIONS), np.float32)
     for _ in range(random.integers(1, 7)):
-        name = ACTIONS[random.integers(len(ACTIONS))]
+        index = random.integers(len(ACTIONS))
         weight = np.float32(random.uniform(0.1, 1.0))
-        actions[ACTIONS.index(name)] = weight
-        other = name.replace("Left", "Right") if "Left" in name else name.replace("Right", "Left")
+        actions[index] = weight
         if random.random() < 0.5:
-            actions[ACTIONS.index(other)] = weight
+            actions[MIRRORED[index]] = weight
     return actions
 
 

@@ -48,6 +48,17 @@ ACTIONS: tuple[str, ...] = (
 )
 
 
+def mirrored(name: str) -> str:
+    """The action as a mirror shows it, on the other side; the name itself where it has no side."""
+    if name.endswith("Left"):
+        return name.removesuffix("Left") + "Right"
+    return name.removesuffix("Right") + "Left" if name.endswith("Right") else name
+
+
+# Where each action's weight stands for a face seen in a mirror.
+MIRRORED = [ACTIONS.index(mirrored(name)) for name in ACTIONS]
+
+
 def _pose(**weights: float) -> Mapping[str, float]:
     """Weights by action; a name that has a left and a right stands for both."""
     pose: dict[str, float] = {}

@@ -26,7 +26,7 @@ from moue.animator import Animator
 from moue.bundle import Bundle, load_bundle
 from moue.errors import MoueError, UsageError, one_line
 from moue.face_commands import drive, live, track
-from moue.files import check_file, whole_file
+from moue.files import check_file, same_file, whole_file
 from moue.options import parser
 from moue.progress import with_progress
 from moue.video import check_output, check_rate, write_frames
@@ -77,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def animate(arguments: argparse.Namespace) -> int:
     """`moue animate`: all that can be refused is refused before the model is loaded."""
     output = check_output(arguments.output, stills=arguments.degrees is not None)
-    if _same_file(output.path, arguments.photo):
+    if same_file(output.path, arguments.photo):
         raise UsageError(f"-o {output.path} is the photo itself; name another file")
     bundle = load_bundle(arguments.bundle)
     curve = _curve(arguments, bundle, still=output.kind == "picture")
@@ -210,10 +210,6 @@ def _target(arguments: argparse.Namespace, bundle: Bundle) -> Expression | None:
 
 def _fps(arguments: argparse.Namespace) -> Fraction:
     return parse_fps(FPS if arguments.fps is None else arguments.fps)
-
-
-def _same_file(output: Path, photo: str) -> bool:
-    return output.exists() and os.path.exists(photo) and output.samefile(photo)
 
 
 def _say(line: str) -> None:

@@ -14,7 +14,7 @@ from moue.animator import Animator
 from moue.bundle import load_bundle
 from moue.drive import Performance
 from moue.errors import UsageError
-from moue.files import check_file, whole_file
+from moue.files import check_file, same_file, whole_file
 from moue.live import Live, prepare
 from moue.performers import FacePerformer, Performer, RemotePerformer
 from moue.progress import with_progress
@@ -36,7 +36,7 @@ def drive(arguments: argparse.Namespace) -> int:
     if output.kind == "picture":
         raise UsageError("a performance needs a clip; end -o with .mp4, .gif, .webp or /")
     for given in (arguments.photo, arguments.video):
-        if output.path.exists() and Path(given).exists() and output.path.samefile(given):
+        if same_file(output.path, given):
             raise UsageError(f"-o {output.path} is what is read; name another file")
     if curve_path is not None:
         check_file(curve_path)

@@ -45,6 +45,11 @@ def check_folder(folder: Path) -> None:
         ) from None
 
 
+def same_file(output: Path, source: str | os.PathLike[str]) -> bool:
+    """Whether writing `output` would overwrite what is read."""
+    return output.exists() and os.path.exists(source) and output.samefile(source)
+
+
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """A part file beside `path`, to write to; when the block ends well it takes that name, synced.

@@ -136,14 +136,7 @@ def _add_animate(command: Parser) -> None:
     when.add_argument("--fps", help="frames a second, such as 25 or 30000/1001 (default: 30)")
 
     _add_face(command)
-    out = command.add_argument_group("output")
-    out.add_argument(
-        "-o",
-        "--output",
-        metavar="OUT",
-        required=True,
-        help="a name ending in .mp4, .gif, .webp or .png, or in / for a folder of PNGs",
-    )
+    out = _add_output(command, ".mp4, .gif, .webp or .png")
     _add_batch(out)
 
 
@@ -155,6 +148,18 @@ def _add_face(command: Parser) -> None:
         default="largest",
         help="of the photo; N counts from 1, the largest (default: %(default)s)",
     )
+
+
+def _add_output(command: Parser, suffixes: str) -> argparse._ArgumentGroup:
+    out = command.add_argument_group("output")
+    out.add_argument(
+        "-o",
+        "--output",
+        metavar="OUT",
+        required=True,
+        help=f"a name ending in {suffixes}, or in / for a folder of PNGs",
+    )
+    return out
 
 
 def _add_batch(out: argparse._ArgumentGroup) -> None:
@@ -174,14 +179,7 @@ def _add_drive(command: Parser) -> None:
         help="when the face in the video is at rest, or a rest that moue live saved"
         " (default: the quietest second of the first ten)",
     )
-    out = command.add_argument_group("output")
-    out.add_argument(
-        "-o",
-        "--output",
-        metavar="OUT",
-        required=True,
-        help="a name ending in .mp4, .gif or .webp, or in / for a folder of PNGs",
-    )
+    out = _add_output(command, ".mp4, .gif or .webp")
     out.add_argument("--fps", help="frames a second (default: the video's own, exactly)")
     out.add_argument("--no-sound", action="store_true", help="leave the video's sound out")
     out.add_argument("--save-curve", metavar="FILE.json", help="keep the performance")

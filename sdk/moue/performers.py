@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from moue.actions import ACTIONS
+from moue.actions import ACTIONS, MIRRORED
 from moue.tracking import Tracked, Tracker
 from moue.tracking.smoothing import LONGEST_STEP, Presence
 from moue.video.feed import Feed
@@ -17,20 +17,6 @@ from moue.video.ffmpeg import Frame
 from moue.wire import Received
 
 LULL = 0.2  # s without a picture after which the face counts as out of sight
-
-_OTHER = {"Left": "Right", "Right": "Left"}
-# Where each action's weight stands for a face seen in a mirror.
-MIRRORED = [
-    next(
-        (
-            ACTIONS.index(name[: -len(side)] + other)
-            for side, other in _OTHER.items()
-            if name.endswith(side)
-        ),
-        index,
-    )
-    for index, name in enumerate(ACTIONS)
-]
 
 
 @dataclass(frozen=True)

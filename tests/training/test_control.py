@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.control import Control, draw_matrix, measure, mirrored, region
+from moue.actions import mirrored
+from training.control import Control, draw_matrix, measure, region
 
 WEIGHTS = (0.0, 0.5, 1.0)
 

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from moue.actions import ACTIONS, EXPRESSIONS, action_vector
+from moue.actions import ACTIONS, EXPRESSIONS, MIRRORED, action_vector
 from moue.crop import Square
 from training.data.faces import FaceCrop
 from training.teacher.head import IBUG68, RIGID, fit_similarity
@@ -25,18 +25,6 @@ REPEAT = cv2.BORDER_REPLICATE
 UNSMILE = np.float32(0.65)  # real smiles bend a mouth less than the 3-D model's at the same score
 FULL_SMILE = 0.8  # MediaPipe's mouthSmile score of a smile at degree 1
 
-_MIRROR = np.array(
-    [
-        ACTIONS.index(
-            name[:-4] + "Right"
-            if name.endswith("Left")
-            else name[:-5] + "Left"
-            if name.endswith("Right")
-            else name
-        )
-        for name in ACTIONS
-    ]
-)
 # iBUG's 68 points of a mirrored face, in iBUG's order.
 _MIRROR68 = (
     *range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1),
@@ -235,7 +223,7 @@ def draw_actions(random: Random) -> NDArray[np.float32]:
             weight = random.uniform(0.15, 1.0)
             actions[index] = weight
             if random.random() < 0.5:
-                actions[_MIRROR[index]] = weight
+                actions[MIRRORED[index]] = weight
     if random.random() < 0.15:  # small, and asked for more than any other
         lids = [ACTIONS.index("eyeBlinkLeft"), ACTIONS.index("eyeBlinkRight")]
         actions[lids if random.random() < 0.6 else lids[random.integers(2)]] = random.uniform(
@@ -307,7 +295,7 @@ class View:
 
     def mirrored(self, actions: NDArray[np.float32]) -> NDArray[np.float32]:
         """What the unmirrored face must do to show `actions` once mirrored."""
-        return actions[_MIRROR] if self.flip else actions
+        return actions[MIRRORED] if self.flip else actions
 
     def pack(
         self,
