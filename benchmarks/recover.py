@@ -1,6 +1,6 @@
 """How much of a known performance comes back when the face that plays it drives.
 
-    python -m benchmarks.recover --photo photo.jpg --seconds 20
+    python -m benchmarks.recover --photo photo.jpg --seconds 20 --plot recovered.png
 
 A portrait plays actions a(t) that are known, into a video; the tracker reads the video as it would
 any driver's. The last line on standard output is one JSON document: the correlation of what came back
@@ -39,6 +39,7 @@ PARTS: Mapping[tuple[str, ...], tuple[float, float]] = {
     ("noseSneerLeft", "noseSneerRight"): (0.4, 1.2),
     ("mouthFrownLeft", "mouthFrownRight"): (0.6, 1.6),
 }
+SHOWN = ("jawOpen", "mouthSmileLeft", "eyeBlinkLeft", "browInnerUp")  # in the plot
 AT_REST = 1.5  # s before anything moves
 SHARE = 0.3  # of the time that each part is moving
 DELAYS = range(-2, 10)  # frames that are tried
@@ -94,7 +95,7 @@ def _correlation(true: NDArray[np.float32], read: NDArray[np.float32], delay: in
 
 def recover(
     animator: Animator, photo: Source, given: ActionCurve, height: int, scores: Path | None = None
-) -> Recovered:
+) -> ActionCurve:
     """Plays a performance on a photo and reads it back from the video."""
     portrait = prepare(animator, photo, height, "largest")
     with tempfile.TemporaryDirectory() as folder, Tracker(scores) as tracker:
@@ -103,7 +104,33 @@ def recover(
         played = Performance(VideoReader(video), tracker, given.fps, keep=True)
         for _ in played:
             pass
-        return compare(given, played.curve())
+        return played.curve()
+
+
+def plot(given: ActionCurve, back: ActionCurve, path: Path) -> None:
+    """Draws what was played, grey, and what came back, blue, as a PNG: an action a row."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    left, width, row, gap = 170, 1100, 90, 14
+    picture = Image.new("RGB", (width, len(SHOWN) * (row + gap) + 40), "white")
+    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(16)
+    seconds = len(given) / float(given.fps)
+
+    def line(curve: ActionCurve, name: str, floor: int) -> list[tuple[float, float]]:
+        values = curve.values[:, curve.actions.index(name)]
+        step = (width - left - 20) / (seconds * float(curve.fps))
+        return [(left + k * step, floor - row * float(v)) for k, v in enumerate(values)]
+
+    for k, name in enumerate(SHOWN):
+        floor = gap + row + k * (row + gap)
+        ground = [(left, floor), *line(given, name, floor), (width - 20, floor)]
+        draw.polygon(ground, "#dddddd")
+        draw.line(line(back, name, floor), "#2171b5", 2)
+        draw.text((left - 12, floor - row / 2), name, "black", font, anchor="rm")
+    for second in range(0, int(seconds) + 1, 2):
+        x = left + second * (width - left - 20) / seconds
+        draw.text((x, picture.height - 30), f"{second} s", "black", font, anchor="ma")
+    picture.save(path)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -114,13 +141,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--fps", type=Fraction, default=Fraction(30))
     parser.add_argument("--size", type=int, default=720, help="px, the video's height at most")
     parser.add_argument("--scores", type=Path, help="face_landmarker.task, to read with instead")
+    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="the first photo's curves")
     arguments = parser.parse_args(argv)
     given = performance(arguments.seconds, arguments.fps)
     with Animator(arguments.bundle) as animator:
-        results = {
-            photo.name: asdict(recover(animator, photo, given, arguments.size, arguments.scores))
+        curves = {
+            photo.name: recover(animator, photo, given, arguments.size, arguments.scores)
             for photo in arguments.photo
         }
+    if arguments.plot is not None:
+        plot(given, next(iter(curves.values())), arguments.plot)
+    results = {name: asdict(compare(given, back)) for name, back in curves.items()}
     means = {
         name: round(float(np.mean([r["correlation"][name] for r in results.values()])), 3)
         for name in given.actions

@@ -33,10 +33,22 @@ from training.teacher.render import Teacher
 
 VIEW = 320  # px a side of the pictures that are measured
 MOVES = 6  # per drawn face
-RIDGE = 1e-3  # cm², per row: some accuracy on the teacher's faces, for calm on real ones
+RIDGE = 3e-4  # cm², per row: some accuracy on the teacher's faces, for sense on others
+TURNS = 2  # times that each moved face is seen with its head turned anew
+TURN = (10.0, 7.0)  # degrees to the side and up, standard deviations
+DEPTH_ERROR = 0.15  # of the mesh's depth, a guess: what a turn then moves on the face
 FULL = 0.9  # what an action at 1 should read as, on average
 MOST_GAIN = 2.0  # by which a well-read action is raised to that
 WELL_READ = 0.5  # correlation
+# What no face does at once: two directions of one movement, eyes that part or cross.
+OPPOSITES = (
+    ("jawLeft", "jawRight"),
+    ("mouthLeft", "mouthRight"),
+    ("eyeLookInLeft", "eyeLookInRight"),
+    ("eyeLookOutLeft", "eyeLookOutRight"),
+    *((f"eyeLookUp{side}", f"eyeLookDown{side}") for side in ("Left", "Right")),
+    *((f"eyeLookIn{side}", f"eyeLookOut{side}") for side in ("Left", "Right")),
+)
 
 
 @dataclass(frozen=True)
@@ -130,16 +142,35 @@ def mean_face(rest: NDArray[np.float32], canonical: NDArray[np.float64]) -> Mesh
     return mean
 
 
-def fit(moves: Moves, mean: Mesh, ridge: float = RIDGE) -> Regressor:
-    """The ridge regression from `features` to actions, without an offset: rest stays rest."""
-    rows = [
-        features(still, lay(place(moved, mean)[0], still)[0])
-        for still, moved in (
-            (place(rest, mean)[0], moved)
-            for rest, moved in zip(moves.rest, moves.moved, strict=True)
-        )
-    ]
-    x, y = np.array(rows, np.float64), moves.actions.astype(np.float64)
+def possible(moves: Moves) -> Moves:
+    """Those in which nothing moves both ways at once."""
+    pairs = np.array([[ACTIONS.index(name) for name in pair] for pair in OPPOSITES])
+    keep = ~(moves.actions[:, pairs] > 0).all(axis=2).any(axis=1)
+    return Moves(*(column[keep] for column in vars(moves).values()))
+
+
+def turned(mesh: Mesh, random: Random) -> Mesh:
+    """A face in the head's frame as it is measured with the head turned: its depth is a little off."""
+    yaw, pitch = np.radians(random.normal(0, TURN))
+    (c, s), (d, t) = (np.cos(yaw), np.sin(yaw)), (np.cos(pitch), np.sin(pitch))
+    turn = np.array([[1, 0, 0], [0, d, -t], [0, t, d]]) @ [[c, 0, s], [0, 1, 0], [-s, 0, c]]
+    depth = np.array([1, 1, 1 + random.normal(0, DEPTH_ERROR)])
+    return ((mesh * depth) @ turn.T).astype(np.float32)
+
+
+def fit(moves: Moves, mean: Mesh, ridge: float = RIDGE, seed: int = 0) -> Regressor:
+    """The ridge regression from `features` to actions, without an offset: rest stays rest.
+
+    Each moved face stands in it as measured, and with its head turned: a turn is no action.
+    """
+    random = np.random.default_rng(seed)
+    rows, actions = [], []
+    for rest, moved, true in zip(moves.rest, moves.moved, moves.actions, strict=True):
+        still, face = place(rest, mean)[0], place(moved, mean)[0]
+        for seen in (face, *(turned(face, random) for _ in range(TURNS))):
+            rows.append(features(still, lay(seen, still)[0]))
+            actions.append(true)
+    x, y = np.array(rows, np.float64), np.array(actions, np.float64)
     normal = x.T @ x + ridge * len(x) * np.eye(x.shape[1])
     weights = np.linalg.solve(normal, x.T @ y).T
     return Regressor(mean, (_gain(x @ weights.T, y)[:, None] * weights).astype(np.float32))
@@ -196,7 +227,11 @@ def main() -> None:
     faces = list(load_faces(arguments.cache))
     teacher = Teacher(head)
     known, unseen = (
-        collect([face for face in faces if face.held_out == held], teacher, count, arguments.seed)
+        possible(
+            collect(
+                [face for face in faces if face.held_out == held], teacher, count, arguments.seed
+            )
+        )
         for held, count in ((False, arguments.moves), (True, arguments.moves // 10))
     )
     regressor = fit(known, mean_face(known.rest[::MOVES], head.vertices))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 from moue.actions import parse_fps
@@ -24,7 +25,7 @@ from moue.video.camera import open_camera
 from moue.video.feed import Feed
 from moue.video.outlets import Recording, VirtualCamera
 from moue.video.window import Window
-from moue.wire import encode, receive, sender, udp_address, unix_time
+from moue.wire import Sample, check_target, receive, sender
 
 log = logging.getLogger("moue")
 
@@ -78,6 +79,14 @@ def live(arguments: argparse.Namespace) -> int:
     path = None if arguments.record is None else Path(arguments.record)
     if path is not None and check_output(path).kind != "clip":
         raise UsageError(f"--record takes a clip such as out.mp4, but got {arguments.record!r}")
+    for given in (*arguments.photo, arguments.camera or ""):
+        if path is not None and same_file(path, given):
+            raise UsageError(f"--record {path} is what is read; name another file")
+    if arguments.actions is not None:
+        check_target(arguments.actions)
+        for option in ("camera", "loop", "neutral", "scores", "gain", "low"):
+            if getattr(arguments, option):
+                raise UsageError(f"--{option} goes to moue track, where --actions come from")
     with ExitStack() as stack:
         screen = None if arguments.headless else Window("moue")
         if screen is not None:
@@ -104,19 +113,22 @@ def live(arguments: argparse.Namespace) -> int:
 
 
 def track(arguments: argparse.Namespace) -> int:
-    """`moue track`: one line a frame; the picture stays here."""
+    """`moue track`: one sample a frame; the picture stays here. Ctrl-C ends it well."""
     with sender(arguments.to) as send, _performer(arguments) as performer:
         performer.mirror = arguments.mirror
         frame, start = 0, None
-        while not performer.ended:
-            moment = performer.next(timeout=0.1)
-            if moment is None or moment.tracked is None:
-                continue
-            start = moment.captured if start is None else start
-            if arguments.seconds is not None and moment.captured - start >= arguments.seconds:
-                break
-            send(encode(moment.weights, moment.tracked, frame, unix_time(moment.captured)))
-            frame += 1
+        with suppress(KeyboardInterrupt):
+            while not performer.ended:
+                moment = performer.next(timeout=0.1)
+                if moment is None or moment.tracked is None:
+                    continue
+                start = moment.captured if start is None else start
+                if arguments.seconds is not None and moment.captured - start >= arguments.seconds:
+                    break
+                taken = moment.captured + time.time() - time.monotonic()  # s since 1970
+                pose = moment.tracked.pose
+                send(Sample(moment.weights, moment.confidence, pose, frame, taken))
+                frame += 1
     return 0
 
 
@@ -125,8 +137,6 @@ def _performer(arguments: argparse.Namespace) -> Iterator[Performer]:
     """Who the options name: a face before a camera, or actions from elsewhere."""
     source = getattr(arguments, "actions", None)
     if source is not None:
-        if source != "-":
-            udp_address(source)
         lines = Feed(
             source, lambda: receive(source, log.warning), endless=source != "-", first=None
         )
@@ -139,12 +149,14 @@ def _performer(arguments: argparse.Namespace) -> Iterator[Performer]:
         check_file(path)
     with ExitStack() as stack:
         tracker = stack.enter_context(Tracker(arguments.scores, known, _tuning(arguments)))
-        camera = stack.enter_context(open_camera(arguments.camera, arguments.loop))
+        camera = stack.enter_context(open_camera(arguments.camera or "0", arguments.loop))
         performer = FacePerformer(camera, tracker)
-        yield performer
-        found = tracker.neutral
-        if path is not None and found is not None and (known is None or performer.calibrated):
-            found.save(path)
+        try:
+            yield performer
+        finally:  # a camera has no end: what ends a session is a key, Ctrl-C or the system
+            found = tracker.neutral
+            if path is not None and found is not None and (known is None or performer.calibrated):
+                found.save(path)
 
 
 def _rest(text: str | None) -> tuple[float | None, Neutral | None]:

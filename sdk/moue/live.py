@@ -23,7 +23,7 @@ from moue.video.outlets import Recording, VirtualCamera, fitted
 
 WAIT = 0.05  # s for something new before the portrait goes on easing to rest
 REMEMBERED = 3600  # moments whose latency is kept: two minutes at 30 a second
-HELP = ("n neutral  m mirror  space next portrait", "r record  o overlay  q quit")
+HELP = ("n neutral  m mirror", "space next portrait", "r record  o overlay  q quit")
 ESCAPE = "\x1b"
 
 log = logging.getLogger("moue")
@@ -134,10 +134,11 @@ class Live:
         except KeyboardInterrupt:
             pass
         finally:
+            spent = time.monotonic() - start
             self._end_recording()
         return Session(
             self._frames,
-            time.monotonic() - start,
+            spent,
             np.array(self._latency, np.float64),
             self.performer.losses,
         )

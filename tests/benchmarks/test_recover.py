@@ -5,18 +5,23 @@ from __future__ import annotations
 from fractions import Fraction
 
 import numpy as np
+from PIL import Image
 
 import moue
-from benchmarks.recover import compare, performance, recover
+from benchmarks.recover import compare, performance, plot, recover
 
 
-def test_a_known_performance_comes_back(portrait_photo):
+def test_a_known_performance_comes_back(portrait_photo, tmp_path):
     given = performance(5, Fraction(30))
     with moue.Animator() as animator:
-        back = recover(animator, portrait_photo, given, 512)
+        curve = recover(animator, portrait_photo, given, 512)
+    back = compare(given, curve)
     for name in ("jawOpen", "browInnerUp"):  # this face smiles already, and half closes its eyes
         assert back.correlation[name] > 0.85, back
     assert 0 <= back.delay <= 2
+    plot(given, curve, tmp_path / "recovered.png")
+    with Image.open(tmp_path / "recovered.png") as picture:
+        assert len(picture.getcolors(1 << 16) or []) > 3
 
 
 def test_a_delay_is_found_and_a_shuffled_curve_does_not_correlate():

@@ -3,14 +3,22 @@ from __future__ import annotations
 import io
 import json
 import re
+import signal
+import socket
+import subprocess
 import sys
+import threading
+import time
+from contextlib import suppress
 from fractions import Fraction
 from types import SimpleNamespace
 
 import pytest
 
-from moue import wire
+from moue.errors import VideoError
+from moue.tracking import Neutral
 from moue.video import read_frames
+from moue.wire import channels, receive
 from tests.cli import assert_one_line
 
 SUMMARY = re.compile(r"(\d+) frames in [\d.]+ s, [\d.]+ a second; capture to output \d+ ms, .*\n")
@@ -32,7 +40,7 @@ def test_live_from_a_file(live, camera, tmp_path):
     ran = live("--camera", camera, "--record", tmp_path / "out.mp4")
     said, summary = ran.err.splitlines(keepends=True)
     assert (ran.code, ran.out) == (0, "")
-    assert re.match(rf"moue: {tmp_path}/out.mp4: \d+ frames, 1\.\d s", said)
+    assert re.match(rf"moue: {tmp_path}/out.mp4: \d+ frames, \d\.\d s", said)
     found = SUMMARY.fullmatch(summary)
     assert found is not None
     assert int(found[1]) >= 3
@@ -57,10 +65,56 @@ def test_tracked_here_played_there(moue, live, camera, monkeypatch):
         line["moue"] == 1 and set(line["pose"]) == {"yaw", "pitch", "roll"} for line in lines
     )
     assert sorted(line["time"] for line in lines) == [line["time"] for line in lines]
-    monkeypatch.setattr(wire.sys, "stdin", SimpleNamespace(buffer=io.BytesIO(ran.out.encode())))
+    monkeypatch.setattr(channels.sys, "stdin", SimpleNamespace(buffer=io.BytesIO(ran.out.encode())))
     ran = live("--actions", "-")
     assert ran.code == 0
     assert re.match(r"\d+ frames in", ran.err)
+
+
+def wait_for_a_sample(target: str) -> None:
+    """Until `moue track` sends there, which takes as long as MediaPipe takes to start."""
+
+    def listen() -> None:
+        while True:
+            with suppress(VideoError):  # nobody listens at the other end yet
+                next(receive(target, pytest.fail))
+                return
+            time.sleep(0.1)
+
+    thread = threading.Thread(target=listen, daemon=True)
+    thread.start()
+    thread.join(120)
+    assert not thread.is_alive()
+
+
+@pytest.mark.parametrize("scheme", ["udp", "osc", "ws"])
+def test_from_one_process_to_another(live, camera, scheme):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        target = f"{scheme}://127.0.0.1:{free.getsockname()[1]}"
+    command = [sys.executable, "-m", "moue", "track", "--camera", camera, "--loop", "--to", target]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as track:
+        wait_for_a_sample(target)
+        ran = live("--actions", target, "--seconds", 3)
+        track.send_signal(signal.SIGINT)
+        _, said = track.communicate(timeout=60)
+    assert (track.returncode, said) == (0, ""), "Ctrl-C is how one ends it"
+    found = SUMMARY.fullmatch(ran.err)
+    assert found is not None, ran.err
+    assert int(found[1]) >= 3
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_camera_has_no_end_and_the_face_at_rest_is_kept_all_the_same(camera, tmp_path, number):
+    me = tmp_path / "me.npz"
+    command = [sys.executable, "-m", "moue", "track", "--camera", camera, "--loop"]
+    with subprocess.Popen([*command, "--neutral", me], stdout=subprocess.PIPE) as track:
+        assert track.stdout is not None
+        while b'"yaw"' not in track.stdout.readline():
+            assert track.poll() is None
+        track.send_signal(number)
+        track.communicate(timeout=30)
+    assert Neutral.load(me).mesh.any()
 
 
 def test_track_for_some_seconds(moue, camera):
@@ -74,7 +128,11 @@ def test_track_for_some_seconds(moue, camera):
     [
         (["--camera", "missing.mp4"], 1, "missing.mp4: No such file"),
         (["--camera", "97"], 1, "camera 97 cannot be opened"),
-        (["--actions", "tcp://here:1"], 2, "must be - or udp://HOST:PORT"),
+        (["--actions", "tcp://here:1"], 2, "must be -, udp://HOST:PORT, osc://HOST:PORT or ws"),
+        (["--actions", "ws://127.0.0.1:9"], 1, "cannot hear ws://127.0.0.1:9: Connection refused"),
+        (["--actions", "-", "--gain", "all=2"], 2, "--gain goes to moue track"),
+        (["--actions", "-", "--camera", "0"], 2, "--camera goes to moue track"),
+        (["--camera", "videotestsrc ! appsink"], 1, "a pipeline needs an OpenCV with GStreamer"),
         (["--record", "out.png"], 2, "--record takes a clip"),
         (["--size", "9"], 2, "must be a number of pixels"),
         (["--virtual-camera"], 1, "pip install 'moue[camera]'"),
@@ -85,6 +143,12 @@ def test_refusals(live, tmp_path, monkeypatch, options, code, words):
     monkeypatch.chdir(tmp_path)
     assert_one_line(live(*options), code, words)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_read_is_never_recorded_over(live, camera):
+    before = camera.read_bytes()
+    assert_one_line(live("--camera", camera, "--record", camera), 2, "is what is read")
+    assert camera.read_bytes() == before
 
 
 def test_no_screen(moue, photo, tiny_bundle, monkeypatch):

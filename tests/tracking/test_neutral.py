@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from random import Random
+
 import numpy as np
 import pytest
 
@@ -78,3 +80,26 @@ def test_every_truncation_and_other_files_are_refused(tmp_path):
         Neutral.load(damaged)
     with pytest.raises(UsageError, match="No such file"):
         Neutral.load(tmp_path / "none.npz")
+    np.savez_compressed(damaged, mesh=MEAN, scores=SCORES, bomb=np.zeros(10**8, np.uint8))
+    assert damaged.stat().st_size < 2**20
+    with pytest.raises(UsageError, match="holds no neutral face"):
+        Neutral.load(damaged)
+
+
+@pytest.mark.filterwarnings("ignore")  # of NumPy, at headers that make no sense
+def test_mutated_files_are_refused_or_hold_a_face(tmp_path):
+    random, path = Random(0), tmp_path / "me.npz"
+    face(0.3).save(path)
+    data = path.read_bytes()
+    edges = [at for at in range(len(data)) if at < 300 or at > len(data) - 700]  # names and sizes
+    for _ in range(1000):
+        changed = bytearray(data)
+        for at in random.choices(edges, k=random.randrange(1, 4)):
+            changed[at] = random.randrange(256)
+        path.write_bytes(changed)
+        try:
+            again = Neutral.load(path)
+        except UsageError:
+            continue
+        assert again.mesh.shape == MEAN.shape
+        assert np.isfinite(again.mesh).all()

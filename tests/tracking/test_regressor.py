@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 
 from moue.actions import ACTIONS
 from moue.errors import BundleError
+from moue.tracking.mesh import lay
 from moue.tracking.regressor import LIDS, REGRESSOR, features, load_regressor
 
 REGRESSOR_WEIGHTS = REGRESSOR.with_suffix(".npz")
@@ -36,6 +38,18 @@ def test_a_lowered_lid_reads_as_that_eyes_blink(side, name):
     other = "eyeBlinkRight" if side == 0 else "eyeBlinkLeft"
     assert read[ACTIONS.index(name)] > 0.2 + read[ACTIONS.index(other)]
     assert features(MEAN, moved)[-3 + side] == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("degrees", [-15, 15])
+def test_a_head_that_turns_does_nothing_though_its_depth_is_a_guess(axis, degrees):
+    c, s = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    turn = np.eye(3)
+    other = [1, 2] if axis == 0 else [0, 2]
+    turn[np.ix_(other, other)] = [[c, -s], [s, c]]
+    seen = (MEAN * (1, 1, 1.15)) @ turn.T
+    read = load_regressor()(MEAN, lay(seen.astype(np.float32), MEAN)[0])
+    assert read.max() < 0.1
 
 
 def test_it_is_small_and_says_what_it_was_made_of():

@@ -4,9 +4,19 @@ import numpy as np
 import pytest
 
 from moue.actions import ACTIONS
+from moue.tracking.mesh import lay, place
 from moue.tracking.regressor import load_regressor
 from training import tracker
-from training.tracker import Moves, correlations, draw_moves, fit, mean_face, save
+from training.tracker import (
+    Moves,
+    correlations,
+    draw_moves,
+    fit,
+    mean_face,
+    possible,
+    save,
+    turned,
+)
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +55,24 @@ def test_moves_are_action_vectors_of_every_kind():
     assert drawn.max() <= 1
     assert (drawn > 0).any(axis=0).all(), "every action is learnt"
     assert (~drawn.any(axis=1)).any(), "and rest"
+
+
+def test_what_moves_both_ways_at_once_is_left_out():
+    actions = np.zeros((4, len(ACTIONS)), np.float32)
+    left, right = ACTIONS.index("mouthLeft"), ACTIONS.index("mouthRight")
+    actions[0, left] = actions[1, right] = actions[2, [left, right]] = 0.5
+    faces = np.zeros((4, 478, 3), np.float32)
+    kept = possible(Moves(faces, faces, actions, np.arange(4, dtype=np.int32)))
+    assert kept.face.tolist() == [0, 1, 3]
+
+
+def test_a_turned_head_is_the_same_face_but_for_its_depth(astronaut_face, monkeypatch):
+    random = np.random.default_rng(0)
+    mesh = place(astronaut_face.landmarks.astype(np.float32), load_regressor().mean)[0]
+    off = np.abs(lay(turned(mesh, random), mesh)[0] - mesh).max()
+    assert 0.02 < off < 2, "cm"
+    monkeypatch.setattr(tracker, "DEPTH_ERROR", 0.0)
+    assert np.abs(lay(turned(mesh, random), mesh)[0] - mesh).max() < 1e-3
 
 
 def test_a_picture_is_measured(portrait_photo):

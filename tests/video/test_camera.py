@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Iterator
 from fractions import Fraction
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
@@ -52,7 +56,7 @@ def test_again_and_again(clip):
     [
         ("97", "camera 97 cannot be opened; is it plugged in"),
         ("/dev/video97", "/dev/video97 cannot be opened"),
-        ("rtsp://127.0.0.1:9/none", "cannot read rtsp://127.0.0.1:9/none"),
+        ("rtsp://127.0.0.1:9/none", "cannot read rtsp://127.0.0.1:9/none: Connection refused$"),
     ],
 )
 def test_sources_that_are_not_there(source, words, capfd):
@@ -71,6 +75,35 @@ def test_a_stream_is_read_without_being_a_file(clip):
         fresh = feed.newer(-1, 5.0)
         assert fresh is not None
         assert fresh.item.shape == (32, 32, 3)
+
+
+@pytest.fixture
+def web(clip) -> Iterator[str]:
+    """The clip's folder, served."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    folder, _, name = clip.rpartition("/")
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder)) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/{name}"
+        server.shutdown()
+        thread.join()
+
+
+def test_a_film_from_the_web_plays_in_real_time_and_again(web, caplog):
+    with open_camera(web) as feed:
+        start, number = time.monotonic(), -1
+        while number < 12:
+            fresh = feed.newer(number, 10.0)
+            assert fresh is not None
+            number = fresh.number
+        assert time.monotonic() - start > 0.3
+    said = [record.getMessage() for record in caplog.records]
+    assert said == [f"{web} has ended; waiting for it", f"{web} is back"]
 
 
 def test_opencv_that_does_not_load_is_said_with_its_mend(monkeypatch):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import math
 import os
+import zipfile
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -76,7 +77,10 @@ class Neutral:
         """
         try:
             with open(path, "rb") as file:
-                data = file.read(MAX_FILE_BYTES + 1)
+                data = file.read(MAX_FILE_BYTES)
+            with zipfile.ZipFile(io.BytesIO(data)) as packed:
+                if any(part.compress_type != zipfile.ZIP_STORED for part in packed.infolist()):
+                    raise ValueError  # small files that unpack into large ones
             with np.load(io.BytesIO(data), allow_pickle=False) as saved:
                 mesh, scores = saved["mesh"], saved["scores"]
             wanted = ((mesh, (POINTS, 3)), (scores, (len(ACTIONS),)))

@@ -33,10 +33,16 @@ def open_camera(source: str, loop: bool = False) -> Feed[Frame]:
 
     Raises:
         VideoError: a file that cannot be read. Other sources fail when they are first read from.
-        RuntimeUnavailableError: a camera, and OpenCV cannot be loaded.
+        RuntimeUnavailableError: a camera, and OpenCV cannot be loaded; a pipeline, and it has no
+            GStreamer.
     """
     if source.isdecimal() or source.startswith("/dev/") or "!" in source:
         cv2 = import_opencv("a camera")
+        if "!" in source and not cv2.videoio_registry.hasBackend(cv2.CAP_GSTREAMER):
+            raise RuntimeUnavailableError(
+                "a pipeline needs an OpenCV with GStreamer, which pip's is not:"
+                " use the system's (apt install python3-opencv; JetPack has it)"
+            )
         name = f"camera {source}" if source.isdecimal() else source
         return Feed(name, lambda: _device(cv2, source, name), endless=True)
     if "://" in source:
@@ -56,9 +62,7 @@ def file_player(path: str, loop: bool = False) -> Opener:
         while True:
             start = time.monotonic()
             for seconds, frame in video.timed(exact=False):
-                early = float(seconds) - (time.monotonic() - start)
-                if early > 0:
-                    time.sleep(early)
+                _wait_until(start + float(seconds))
                 yield frame
             if not loop:
                 return
@@ -115,7 +119,19 @@ def _stream(url: str) -> Generator[Frame, None, None]:
         with open_container(url, timeout=STREAM_TIMEOUT, options=options) as container:
             if not container.streams.video:
                 raise VideoError(f"{url} has no pictures")
+            start: float | None = None
             for picture in container.decode(video=0):
+                # What says how long it lasts is a film, and comes as fast as the network can; what
+                # does not is live.
+                if container.duration and picture.time is not None:
+                    start = time.monotonic() - picture.time if start is None else start
+                    _wait_until(start + picture.time)
                 yield upright(picture, exact=False)
     except (av.FFmpegError, OSError) as error:
-        raise VideoError(f"cannot read {url}: {one_line(error)}") from None
+        raise VideoError(f"cannot read {url}: {error.strerror or one_line(error)}") from None
+
+
+def _wait_until(moment: float) -> None:
+    early = moment - time.monotonic()
+    if early > 0:
+        time.sleep(early)

@@ -1,0 +1,89 @@
+"""A sample as one bundle of Open Sound Control 1.0.
+
+A bundle is `#bundle`, a time tag and its elements, each after its size; a message is an address, the
+types of its arguments and the arguments. All is big-endian and padded to 4 bytes.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Final
+
+import numpy as np
+
+from moue.actions import ACTIONS
+from moue.wire.sample import MAX_BYTES, Received, Sample, weight
+
+BUNDLE: Final = b"#bundle\0"
+HEAD = len(BUNDLE) + 8  # bytes
+SINCE_1900 = 2_208_988_800  # s from then, where time tags begin, to 1970
+ADDRESS = "/moue/"
+INDEX = {name: k for k, name in enumerate(ACTIONS)}
+ONE_FLOAT = struct.Struct(">4sf")  # its types, and itself
+
+
+def encode(sample: Sample) -> bytes:
+    """One packet."""
+    messages = [_message("frame", "i", sample.frame % 2**31)]
+    messages.append(_message("confidence", "f", sample.confidence))
+    if sample.pose is not None:
+        messages.append(_message("pose", "fff", *vars(sample.pose).values()))
+    messages += [
+        _message(name, "f", value)
+        for name, value in zip(ACTIONS, sample.weights.tolist(), strict=True)
+    ]
+    tag = round((sample.time + SINCE_1900) * 2**32) % 2**64
+    return BUNDLE + struct.pack(">Q", tag) + b"".join(messages)
+
+
+def decode(packet: bytes) -> Received:
+    """The actions of one packet.
+
+    Raises:
+        ValueError: it is not of the form of `moue.wire`, or a weight is not a number in [0, 1].
+    """
+    if len(packet) > MAX_BYTES:
+        raise ValueError(f"a packet has at most {MAX_BYTES} bytes")
+    if not packet.startswith(BUNDLE) or len(packet) < HEAD:
+        raise ValueError("an OSC packet must be one bundle")
+    weights, confidence, known = np.zeros(len(ACTIONS), np.float32), 1.0, False
+    at = HEAD
+    while at < len(packet):
+        begins = at + 4
+        at = begins + int.from_bytes(packet[at:begins], "big")
+        if at > len(packet) or begins > len(packet):
+            raise ValueError("an OSC bundle is cut short")
+        address, _, _ = packet[begins:at].partition(b"\0")
+        name = address.decode("ascii", "replace")
+        if not name.startswith(ADDRESS):
+            continue
+        known, name = True, name[len(ADDRESS) :]
+        if name in INDEX:
+            weights[INDEX[name]] = _float(packet[begins + _padded(address) : at], name)
+        elif name == "confidence":
+            confidence = _float(packet[begins + _padded(address) : at], name)
+    if not known:
+        raise ValueError(f"an OSC bundle must hold messages under {ADDRESS}")
+    return Received(weights, confidence)
+
+
+def _message(name: str, types: str, *arguments: float) -> bytes:
+    content = _string(ADDRESS + name) + _string("," + types) + struct.pack(">" + types, *arguments)
+    return struct.pack(">i", len(content)) + content
+
+
+def _string(text: str) -> bytes:
+    data = text.encode("ascii")
+    return data.ljust(_padded(data), b"\0")
+
+
+def _padded(string: bytes) -> int:
+    """Bytes that a string takes with the zeros at its end, of which there is at least one."""
+    return len(string) // 4 * 4 + 4
+
+
+def _float(content: bytes, name: str) -> float:
+    types, value = ONE_FLOAT.unpack(content) if len(content) == ONE_FLOAT.size else (b"", 0.0)
+    if types != b",f\0\0":
+        raise ValueError(f"{ADDRESS}{name} must have one argument, a float")
+    return weight(value, name)
