@@ -110,6 +110,19 @@ int32_t number(const char* name, int64_t value, int64_t least, int64_t most) {
   return static_cast<int32_t>(value);
 }
 
+// A picture [height, width, pixel], whose pixels are found by 32-bit offsets and, where they have
+// four bytes, read as words.
+const uint8_t* picture(const char* name, Address value, int64_t height, int64_t width,
+                       int64_t pixel) {
+  if (height * width * pixel > int64_t{UINT32_MAX})
+    throw py::value_error(std::string(name) + " must hold less than 2^32 bytes, but got " +
+                          std::to_string(height * width * pixel));
+  if (pixel == 4 && value % 4 != 0)
+    throw py::value_error(std::string(name) + " must be at a multiple of 4, but got " +
+                          std::to_string(value));
+  return address<const uint8_t>(name, value);
+}
+
 constexpr int64_t kMostFrames = 65535;  // as many blocks as CUDA has along that axis
 constexpr int64_t kMostPixels = 1 << 20;  // a side
 constexpr int64_t kMostCells = 1 << 12;   // a side
@@ -178,7 +191,6 @@ void device_compose(Address flow, Address mask, Address colour, Address rest_flo
   for (int k = 0; k < 4; ++k) p.to_pixels[k] = static_cast<float>(inverse[k] / determinant);
 
   moue::Blend b = {};
-  b.source = address<const uint8_t>("source", source);
   b.source_stride = source_stride;
   b.cells = p.cells;
   b.rows = address<const moue::Row>("rows", rows);
@@ -188,6 +200,7 @@ void device_compose(Address flow, Address mask, Address colour, Address rest_flo
   b.width = number("width", width, 1, kMostPixels);
   b.size = p.size;
   b.pixel = number("pixel", pixel, 3, 4);
+  b.source = picture("source", source, height, width, pixel);
   b.last_row = number("last_row", last_row, 0, height);
   b.first_row = number("first_row", first_row, 0, last_row);
   b.most_pixels = number("most_pixels", most_pixels, 0, width);
@@ -203,11 +216,11 @@ void device_preprocess(Address photo, Address out, int64_t height, int64_t width
                        Stream stream) {
   expect("to_photo", to_photo, {2, 3});
   moue::Preprocess p = {};
-  p.photo = address<const uint8_t>("photo", photo);
   p.out = address<void>("out", out);
   p.height = number("height", height, 1, kMostPixels);
   p.width = number("width", width, 1, kMostPixels);
   p.pixel = number("pixel", pixel, 3, 4);
+  p.photo = picture("photo", photo, height, width, pixel);
   p.size = number("size", size, 1, kMostCells);
   p.taps = number("taps", taps, 1, kMostPixels);
   std::copy_n(to_photo.data(), 6, p.to_photo);

@@ -10,23 +10,41 @@ namespace moue {
 namespace {
 
 template <int kWide>
-void sum_frame(const SkipSum& p, int frame, const std::vector<Weight>& weights) {
+void sum_frames(const SkipSum& p, int first, const std::vector<Weighted>& weights) {
   for (int64_t at = 0; at < p.begin[p.levels]; at += kWide)
-    sum_skips<kWide>(p, at, frame, weights.data(), static_cast<int>(weights.size()));
+    sum_skips<kWide, kAtATime>(p, at, load<kWide>(p.base + at), first, weights.data(),
+                               static_cast<int>(weights.size()));
+}
+
+template <int kPixel>
+void blend_row(const Blend& p, int frame, int32_t i) {
+  const Row row = p.rows[i];
+  const uint8_t* source = p.source + frame * p.source_stride;
+  const MapCell* cells = p.cells + int64_t{frame} * (p.size + 2) * (p.size + 2);
+  auto* out = reinterpret_cast<Bytes3*>(p.out) + (int64_t{frame} * p.height + i) * p.width;
+  for (int32_t j = row.begin; j < row.end; ++j)
+    out[j] = blended<kPixel>(p, source, cells, row, i, j);
+}
+
+template <class Out>
+void crop(const Preprocess& p) {
+  for (int i = 0; i < p.size; ++i)
+    for (int j = 0; j < p.size; ++j)
+      p.pixel == 4 ? crop_pixel<Out, 4>(p, i, j) : crop_pixel<Out, 3>(p, i, j);
 }
 
 }  // namespace
 
 void skip_sum_on_host(const SkipSum& p) {
-  for (int frame = 0; frame < p.frames; ++frame) {
-    std::vector<Weight> weights;
+  for (int first = 0; first < p.frames; first += kAtATime) {
+    std::vector<Weighted> weights;
     for (int32_t i = 0; i < p.n; ++i)
-      if (const float weight = p.actions[frame * p.n + i]; weight != 0)
-        weights.push_back({weight, i});
+      if (const Weighted weighted = weights_of<kAtATime>(p, first, i); weighted.any())
+        weights.push_back(weighted);
     if (width_of(p) == 8)
-      sum_frame<8>(p, frame, weights);
+      sum_frames<8>(p, first, weights);
     else
-      sum_frame<1>(p, frame, weights);
+      sum_frames<1>(p, first, weights);
   }
 }
 
@@ -37,15 +55,15 @@ void compose_on_host(const Cells& cells, const Blend& blend) {
     const bool moves = std::any_of(actions, actions + cells.n, [](float a) { return a != 0; });
     for (int i = 0; i < side; ++i)
       for (int j = 0; j < side; ++j)
-        cells.cells[(int64_t{frame} * side + i) * side + j] = map_cell(cells, frame, i, j, moves);
+        cells.cells[(int64_t{frame} * side + i) * side + j] =
+            moves ? map_cell(cells, frame, i, j) : MapCell{};
     for (int32_t i = blend.first_row; i < blend.last_row; ++i)
-      for (int32_t k = 0; k < quads(blend); ++k) blend_quad(blend, frame, i, k);
+      blend.pixel == 4 ? blend_row<4>(blend, frame, i) : blend_row<3>(blend, frame, i);
   }
 }
 
 void preprocess_on_host(const Preprocess& p, bool half) {
-  for (int i = 0; i < p.size; ++i)
-    for (int j = 0; j < p.size; ++j) half ? crop_pixel<Half>(p, i, j) : crop_pixel<float>(p, i, j);
+  half ? crop<Half>(p) : crop<float>(p);
 }
 
 }  // namespace moue

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 
 #include "half.h"
 
@@ -13,6 +14,16 @@
 #endif
 
 namespace moue {
+
+// The pointer itself, kept in a register: a device's compiler would rather add up its parts again
+// at every load in a loop.
+template <class T>
+MOUE_PORTABLE T* kept(T* pointer) {
+#ifdef __CUDA_ARCH__
+  asm("" : "+l"(pointer));
+#endif
+  return pointer;
+}
 
 MOUE_PORTABLE float to_float(Half half) {
 #ifdef __CUDA_ARCH__
@@ -32,11 +43,22 @@ MOUE_PORTABLE void store(Half* to, float x) {
 
 MOUE_PORTABLE void store(float* to, float x) { *to = x; }
 
-MOUE_PORTABLE float mix(float a, float b, float t) { return a + t * (b - a); }
-
 // Turns NaN into `low`, so that no number can lead out of an image.
 MOUE_PORTABLE float within(float x, float low, float high) {
+#ifdef __CUDA_ARCH__
+  return fminf(fmaxf(x, low), high);
+#else
   return x > low ? (x < high ? x : high) : low;
+#endif
+}
+
+MOUE_PORTABLE int32_t rounded_down(float x) {
+#ifdef __CUDA_ARCH__
+  return __float2int_rd(x);
+#else
+  const auto whole = static_cast<int32_t>(x);
+  return whole - (static_cast<float>(whole) > x);
+#endif
 }
 
 // A coordinate of an image as the pixel before it, the pixel after it, and the way between them.
@@ -50,32 +72,65 @@ struct Between {
 MOUE_PORTABLE Between between(int32_t from, float motion, int32_t last) {
   constexpr float kFar = 1 << 23;  // pixels, beyond any image; floats still tell whole ones apart
   const float bounded = within(motion, -kFar, kFar);
-  auto down = static_cast<int32_t>(bounded);
-  down -= static_cast<float>(down) > bounded;
-  const int32_t at = from + down;
-  if (at < 0) return {0, 0, 0};
-  if (at >= last) return {last, last, 0};
-  return {at, at + 1, bounded - static_cast<float>(down)};
+  const int32_t down = rounded_down(bounded), at = from + down;
+  const auto inside = [&](int32_t k) { return k > 0 ? (k < last ? k : last) : 0; };
+  return {inside(at), inside(at + 1), bounded - static_cast<float>(down)};
 }
 
-// Red, green, blue in 0..255 at a point; `pixel` bytes a pixel, 3 or 4.
+// What each of four corners counts for, at a part of the way right and down.
+struct Weights {
+  float upper_left, upper_right, lower_left, lower_right;
+};
+
+MOUE_PORTABLE Weights bilinear(float right, float down) {
+  return {(1 - right) * (1 - down), right * (1 - down), (1 - right) * down, right * down};
+}
+
+MOUE_PORTABLE float mean(const Weights& w, float upper_left, float upper_right, float lower_left,
+                         float lower_right) {
+  return w.upper_left * upper_left + w.upper_right * upper_right + w.lower_left * lower_left +
+         w.lower_right * lower_right;
+}
+
+// Red, green, blue in 0..255.
 struct Colour {
   float red, green, blue;
 };
 
-MOUE_PORTABLE Colour colour_at(const uint8_t* p) {
-  return {static_cast<float>(p[0]), static_cast<float>(p[1]), static_cast<float>(p[2])};
+// Red, green and blue from the lowest byte on. Four bytes a pixel are one load.
+template <int kPixel>
+MOUE_PORTABLE uint32_t bytes_of(const uint8_t* p) {
+  if constexpr (kPixel == 4) {
+    uint32_t word;
+    std::memcpy(&word, __builtin_assume_aligned(p, 4), sizeof word);
+    return word;
+  }
+  return static_cast<uint32_t>(p[0] | p[1] << 8 | p[2] << 16);
 }
 
-MOUE_PORTABLE Colour mix(Colour a, Colour b, float t) {
-  return {mix(a.red, b.red, t), mix(a.green, b.green, t), mix(a.blue, b.blue, t)};
+// The k-th byte from the lowest on. On a device it becomes the last digits of a float as it is,
+// which no slow conversion has to make.
+template <int k>
+MOUE_PORTABLE float byte_of(uint32_t word) {
+#ifdef __CUDA_ARCH__
+  return __uint_as_float(__byte_perm(word, 0x4b000000, 0x7440 | k)) - 0x1p23f;
+#else
+  return static_cast<float>(word >> 8 * k & 0xff);
+#endif
 }
 
-MOUE_PORTABLE Colour sample(const uint8_t* image, int64_t width, int pixel, Between x, Between y) {
-  const uint8_t *top = image + y.before * width * pixel, *below = image + y.after * width * pixel;
-  return mix(mix(colour_at(top + x.before * pixel), colour_at(top + x.after * pixel), x.part),
-             mix(colour_at(below + x.before * pixel), colour_at(below + x.after * pixel), x.part),
-             y.part);
+// `image` [height, width, kPixel], of less than 2^32 bytes.
+template <int kPixel>
+MOUE_PORTABLE Colour sample(const uint8_t* image, int32_t width, Between x, Between y) {
+  const auto pixel = [&](int32_t i, int32_t j) {
+    return bytes_of<kPixel>(image + static_cast<uint32_t>(i * width + j) * uint32_t{kPixel});
+  };
+  const uint32_t a = pixel(y.before, x.before), b = pixel(y.before, x.after),
+                 c = pixel(y.after, x.before), d = pixel(y.after, x.after);
+  const Weights w = bilinear(x.part, y.part);
+  return {mean(w, byte_of<0>(a), byte_of<0>(b), byte_of<0>(c), byte_of<0>(d)),
+          mean(w, byte_of<1>(a), byte_of<1>(b), byte_of<1>(c), byte_of<1>(d)),
+          mean(w, byte_of<2>(a), byte_of<2>(b), byte_of<2>(c), byte_of<2>(d))};
 }
 
 }  // namespace moue

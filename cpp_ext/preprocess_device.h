@@ -14,7 +14,7 @@ struct Preprocess {
 
 // The mean of taps x taps samples. Where they stand is found in double once an output pixel; from
 // there to a sample is a short way, for which float is exact enough.
-template <class Out>
+template <class Out, int kPixel>
 MOUE_PORTABLE void crop_pixel(const Preprocess& p, int i, int j) {
   const double* m = p.to_photo;
   const double ux = (j + 0.5) / p.size, uy = (i + 0.5) / p.size;
@@ -34,8 +34,8 @@ MOUE_PORTABLE void crop_pixel(const Preprocess& p, int i, int j) {
     for (int h = 0; h < p.taps; ++h) {
       const float s = static_cast<float>(h) - middle, t = static_cast<float>(v) - middle;
       const Colour rgb =
-          sample(p.photo, p.width, p.pixel, between(x0, dx + (a * s + b * t), p.width - 1),
-                 between(y0, dy + (c * s + d * t), p.height - 1));
+          sample<kPixel>(p.photo, p.width, between(x0, dx + (a * s + b * t), p.width - 1),
+                         between(y0, dy + (c * s + d * t), p.height - 1));
       sum = {sum.red + rgb.red, sum.green + rgb.green, sum.blue + rgb.blue};
     }
   const float scale = 1.0f / (255.0f * static_cast<float>(p.taps * p.taps));

@@ -7,17 +7,17 @@ namespace {
 constexpr int kThreads = 128;
 constexpr int kWarp = 32;
 
-// The frame's weights that are not zero, in order, so that every run sums in the same order.
-__device__ int gather(const float* actions, int n, Weight* weights) {
+// The actions that any of `kFrames` frames has, in order, so that every run sums in the same order.
+template <int kFrames>
+__device__ int gather(const SkipSum& p, int frame, Weighted* weights) {
   __shared__ int found;
   if (threadIdx.x < kWarp) {
     int count = 0;
-    for (int first = 0; first < n; first += kWarp) {
-      const int action = first + static_cast<int>(threadIdx.x);
-      const float weight = action < n ? actions[action] : 0;
-      const unsigned votes = __ballot_sync(~0u, weight != 0);
-      if (weight != 0)
-        weights[count + __popc(votes & ((1u << threadIdx.x) - 1))] = {weight, action};
+    for (int first = 0; first < p.n; first += kWarp) {
+      const auto weighted =
+          weights_of<kFrames>(p, frame, first + static_cast<int>(threadIdx.x));
+      const unsigned votes = __ballot_sync(~0u, weighted.any());
+      if (weighted.any()) weights[count + __popc(votes & ((1u << threadIdx.x) - 1))] = weighted;
       count += __popc(votes);
     }
     if (threadIdx.x == 0) found = count;
@@ -26,25 +26,34 @@ __device__ int gather(const float* actions, int n, Weight* weights) {
   return found;
 }
 
-template <int kWide>
+template <int kWide, int kFrames>
 __global__ void __launch_bounds__(kThreads) sum_levels(const __grid_constant__ SkipSum p) {
-  __shared__ Weight weights[kMostActions];
-  const int frame = static_cast<int>(blockIdx.y);
-  const int count = gather(p.actions + int64_t{frame} * p.n, p.n, weights);
+  __shared__ Weighted weights[kMostActions];
+  const int frame = static_cast<int>(blockIdx.y) * kFrames;
   const int64_t at = (int64_t{blockIdx.x} * kThreads + threadIdx.x) * kWide;
-  if (at < p.begin[p.levels]) sum_skips<kWide>(p, at, frame, weights, count);
+  const bool inside = at < p.begin[p.levels];
+  Halves<kWide> base = {};
+  if (inside) base = load<kWide>(p.base + at);  // on its way while the weights are gathered
+  const int count = gather<kFrames>(p, frame, weights);
+  if (inside) sum_skips<kWide, kFrames>(p, at, base, frame, weights, count);
+}
+
+template <int kWide, int kFrames>
+void launch_sum(const SkipSum& p, cudaStream_t queue) {
+  const dim3 grid(blocks(p.begin[p.levels] / kWide, kThreads), blocks(p.frames, kFrames));
+  sum_levels<kWide, kFrames><<<grid, kThreads, 0, queue>>>(p);
 }
 
 }  // namespace
 
 void skip_sum_on_device(const SkipSum& p, void* stream) {
   const auto queue = static_cast<cudaStream_t>(stream);
-  const int64_t total = p.begin[p.levels];
-  const auto frames = static_cast<unsigned>(p.frames);
-  if (width_of(p) == 8)
-    sum_levels<8><<<dim3(blocks(total / 8, kThreads), frames), kThreads, 0, queue>>>(p);
+  if (width_of(p) != 8)
+    launch_sum<1, kAtATime>(p, queue);
+  else if (p.frames == 1)
+    launch_sum<8, 1>(p, queue);
   else
-    sum_levels<1><<<dim3(blocks(total, kThreads), frames), kThreads, 0, queue>>>(p);
+    launch_sum<8, kAtATime>(p, queue);
   check_launch("skip_sum");
 }
 

@@ -19,37 +19,82 @@ struct SkipSum {
   int64_t begin[kMostLevels + 1];  // of each level in base; the last is total
 };
 
-struct Weight {
-  float weight;
+constexpr int kAtATime = 4;  // frames that share one reading of the residuals
+
+// A residual, and what it counts for in each of a few frames.
+struct Weighted {
   int32_t action;
+  float weight[kAtATime];
+
+  MOUE_PORTABLE bool any() const {
+    bool some = false;
+    for (const float w : weight) some |= w != 0;
+    return some;
+  }
 };
 
-// The sum of kWide neighbours in one level, over the `count` residuals whose weight is not zero.
-template <int kWide>
-MOUE_PORTABLE void sum_skips(const SkipSum& p, int64_t at, int frame, const Weight* weights,
-                             int count) {
-  struct alignas(2 * kWide) Halves {
-    Half lane[kWide];
-  };
-  const auto load = [](const Half* from) { return *reinterpret_cast<const Halves*>(from); };
-  const int64_t total = p.begin[p.levels];
+// Of one action in `kFrames` frames from `first` on; none in frames that there are not.
+template <int kFrames>
+MOUE_PORTABLE Weighted weights_of(const SkipSum& p, int first, int32_t action) {
+  Weighted found = {action, {}};
+  for (int f = 0; f < kFrames; ++f)
+    if (action < p.n && first + f < p.frames)
+      found.weight[f] = p.actions[int64_t{first + f} * p.n + action];
+  return found;
+}
 
-  float sum[kWide];
-  const Halves base = load(p.base + at);
-  for (int k = 0; k < kWide; ++k) sum[k] = to_float(base.lane[k]);
+template <int kWide>
+struct alignas(2 * kWide) Halves {
+  Half lane[kWide];
+};
+
+template <int kWide>
+MOUE_PORTABLE Halves<kWide> load(const Half* from) {
+  return *reinterpret_cast<const Halves<kWide>*>(from);
+}
+
+template <int kWide>
+MOUE_PORTABLE void save(Half* to, const Halves<kWide>& halves) {
 #ifdef __CUDA_ARCH__
-#pragma unroll 4  // so many loads are under way at a time
+  if constexpr (kWide == 8) {  // as one word of 16 bytes
+    uint4 word;
+    std::memcpy(&word, &halves, sizeof word);
+    __stwb(reinterpret_cast<uint4*>(to), word);
+    return;
+  }
 #endif
-  for (int i = 0; i < count; ++i) {
-    const Halves residual = load(p.residual + weights[i].action * total + at);
-    for (int k = 0; k < kWide; ++k) sum[k] += weights[i].weight * to_float(residual.lane[k]);
+  *reinterpret_cast<Halves<kWide>*>(to) = halves;
+}
+
+// The sums of kWide neighbours in one level, for `kFrames` frames from `first` on, over the `count`
+// residuals of the actions that any of them has. `base` is what e0 holds at `at`.
+template <int kWide, int kFrames>
+MOUE_PORTABLE void sum_skips(const SkipSum& p, int64_t at, const Halves<kWide>& base, int first,
+                             const Weighted* weights, int count) {
+  float sum[kFrames][kWide];
+  for (auto& frame : sum)
+    for (int k = 0; k < kWide; ++k) frame[k] = to_float(base.lane[k]);
+  const int64_t total = p.begin[p.levels];
+  constexpr int kAhead = kFrames == 1 ? 8 : 4;  // loads that are under way at a time
+  for (int i = 0; i < count; i += kAhead) {
+    Halves<kWide> residual[kAhead];
+    for (int a = 0; a < kAhead; ++a)
+      if (i + a < count) residual[a] = load<kWide>(p.residual + weights[i + a].action * total + at);
+    for (int a = 0; a < kAhead; ++a)
+      for (int f = 0; f < kFrames; ++f) {
+        const float weight = i + a < count ? weights[i + a].weight[f] : 0;
+        for (int k = 0; k < kWide; ++k)
+          sum[f][k] = weight != 0 ? sum[f][k] + weight * to_float(residual[a].lane[k]) : sum[f][k];
+      }
   }
   int level = 0;
   while (at >= p.begin[level + 1]) ++level;
-  const int64_t first = p.begin[level], size = p.begin[level + 1] - first;
-  Halves result;
-  for (int k = 0; k < kWide; ++k) store(&result.lane[k], sum[k]);
-  *reinterpret_cast<Halves*>(p.out + p.frames * first + frame * size + (at - first)) = result;
+  const int64_t begin = p.begin[level], size = p.begin[level + 1] - begin;
+  for (int f = 0; f < kFrames && first + f < p.frames; ++f) {
+    Halves<kWide> result;
+    for (int k = 0; k < kWide; ++k) store(&result.lane[k], sum[f][k]);
+    save(p.out + p.frames * begin + (first + f) * size + (at - begin), result);
+  }
 }
 
 // How many neighbours every level and every address allow at a time.

@@ -9,8 +9,7 @@ import pytest
 from benchmarks import gpu as benchmark
 from moue import kernels
 from moue.runtimes.frame_loop import FrameLoop
-from tests.gpu.decoders import StillDecoder
-from tests.host_device import HostDevice
+from tests.host_device import HostDecoder, HostDevice
 
 
 class Timed(HostDevice):
@@ -21,31 +20,42 @@ class Timed(HostDevice):
 
 
 def check(report, batch):
-    for stage in ("skip_sum", "decoder", "compose", "copy", "frame"):
+    for stage in ("skip_sum", "decoder", "compose", "copy", "frame", "frame_to_host"):
         assert 0 <= report[stage]["p50"] <= report[stage]["p95"] <= report[stage]["p99"]
     for kernel in ("skip_sum", "compose"):
-        assert report[kernel]["of_copy_bandwidth"] > 0
         assert report[kernel]["bytes"] > 0
+        for share in ("of_copy_bandwidth", "of_a_copy_of_as_many_bytes"):
+            assert report[kernel][share] > 0
     assert 0 <= report["around_the_engine"] <= 1
     assert report["fps"] == pytest.approx(batch * 1e6 / report["frame"]["p50"], rel=0.01)
 
 
-def test_every_stage_is_timed(animator, monkeypatch):
+@pytest.mark.parametrize("recordable", [True, False])
+def test_every_stage_is_timed(tiny_bundle, monkeypatch, recordable):
     """On the host, whose times mean nothing: what is reported is whole and adds up."""
     monkeypatch.setattr(benchmark, "COPY_BYTES", 2**12)
-    bundle, photo = animator.bundle, np.zeros((48, 64, 3), np.uint8)
-    face = benchmark.SyntheticFace(bundle, 48, 64)
-    loop = FrameLoop(Timed(), StillDecoder(), bundle, photo, [face], 2)
-    check(benchmark.measure(loop.device, loop, bundle, repeats=3), batch=2)
-    loop.close()
+    monkeypatch.setattr(benchmark, "AT_A_TIME", 2)
+    bundle, photo = benchmark.load_bundle(tiny_bundle), np.zeros((48, 64, 3), np.uint8)
+    face, device = benchmark.SyntheticFace(bundle, 48, 64), Timed()
+    with benchmark.select_runtime(bundle, "cpu", threads=1) as cpu:
+        loop = FrameLoop(device, HostDecoder(cpu, recordable), bundle, photo, [face], 2)
+        report = benchmark.measure(device, loop, bundle, face, repeats=3)
+        check(report, batch=2)
+        assert report["recorded"] == recordable
+        cropped = benchmark.cropping(device, photo, face, bundle.input_size, repeats=3)
+        assert 0 <= cropped["p50"] <= cropped["p99"]
+        loop.close()
+    device.assert_all_given_back()
 
 
-def test_the_last_line_is_json(tiny_bundle, capsys):
-    code = benchmark.main(["--bundle", str(tiny_bundle), "--repeats", "5"])
+@pytest.mark.parametrize("executor", ["auto", "tensorrt", "onnxruntime", "pytorch"])
+def test_the_last_line_is_json(tiny_bundle, capsys, executor):
+    argv = ["--bundle", str(tiny_bundle), "--repeats", "5", "--executor", executor, "--batch", "2"]
+    code = benchmark.main(argv)
     report = json.loads(capsys.readouterr().out.splitlines()[-1])
     if code:
         assert report["gpus"] == []
         assert report["reason"]
     else:
         assert kernels.cuda_devices() == report["gpus"]
-        check(report, batch=1)
+        check(report["batches"][0], batch=2)

@@ -8,8 +8,15 @@ import sys
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from moue.kernels import device as kernels
+from tests.kernels.test_kernels import squares
+
+drawn = settings(max_examples=40, deadline=None)
+seeds = st.integers(0, 2**32 - 1).map(np.random.default_rng)
+lengths = st.integers(1, 300)
 
 
 class There:
@@ -24,6 +31,14 @@ class There:
         self.gpu.upload(self.addresses[-1], array)
         return self.addresses[-1]
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.gpu.synchronize()
+        for address in self.addresses:
+            self.gpu.free(address)
+
     def back(self, address, like):
         self.gpu.copy(like.ctypes.data, address, like.nbytes)
         self.gpu.synchronize()
@@ -32,11 +47,8 @@ class There:
 
 @pytest.fixture
 def there(gpu):
-    there = There(gpu)
-    yield there
-    gpu.synchronize()
-    for address in there.addresses:
-        gpu.free(address)
+    with There(gpu) as there:
+        yield there
 
 
 def both(gpu, there, kernel, arrays, out, **numbers):
@@ -125,12 +137,92 @@ def test_compose(gpu, there, height, width, pixel, moves):
         np.testing.assert_array_equal(device, out)
 
 
-def test_compute_sanitizer_finds_nothing(gpu):
+@drawn
+@given(
+    seeds,
+    st.lists(st.sampled_from([1, 7, 33, 128, 2048]), min_size=1, max_size=4),
+    st.integers(1, 512),
+    st.integers(1, 9),
+    st.sampled_from([0, 0.1, 1]),
+)
+def test_skip_sum_of_any_shape(gpu, rng, sizes, n, frames, share):
+    total = sum(sizes)
+    actions = rng.random((frames, n)) * (rng.random((frames, n)) < share)
+    arrays = {
+        "base": rng.normal(size=total).astype(np.float16),
+        "residual": rng.normal(size=(n, total)).astype(np.float16),
+        "actions": actions.astype(np.float32),
+    }
+    arrays["residual"][~actions.any(0)] = np.nan
+    out = np.zeros(frames * total, np.float16)
+    numbers = {"frames": frames, "n": n, "sizes": sizes}
+    with There(gpu) as there:
+        host, device = both(gpu, there, kernels.skip_sum, arrays, out, **numbers)
+    np.testing.assert_allclose(device.astype("f4"), host.astype("f4"), rtol=2e-3, atol=2e-2)
+
+
+@drawn
+@given(seeds, lengths, lengths, st.integers(1, 64), st.sampled_from([3, 4]), st.data())
+def test_squares_in_and_over_the_edge_of_any_photo(gpu, rng, height, width, size, pixel, data):
+    photo = rng.integers(0, 256, (height, width, pixel), np.uint8)
+    to_photo, to_crop = data.draw(squares(height, width))
+    frames = data.draw(st.integers(1, 3))
+    half = np.float16
+    arrays = {
+        "flow": rng.normal(0, 0.1, (frames, 2, size, size)).astype(half),
+        "mask": rng.normal(0.5, 0.5, (frames, 1, size, size)).astype(half),
+        "colour": rng.normal(0.5, 0.5, (frames, 3, size, size)).astype(half),
+        "rest_flow": rng.normal(0, 0.1, (2, size, size)).astype(half),
+        "rest_mask": rng.random((size, size)).astype(half),
+        "actions": np.ones((frames, 2), np.float32),
+        "cells": np.zeros((frames, size + 2, size + 2, kernels.CELL_BYTES), np.uint8),
+        "source": photo,
+    }
+    arrays["actions"][-1] = data.draw(st.sampled_from([0, 1]))
+    square = kernels.SquareRows.of(to_crop, height, width, size)
+    out = np.repeat(rng.integers(0, 256, (1, height, width, 3), np.uint8), frames, axis=0)
+    with There(gpu) as there:
+        host, device = both(
+            gpu,
+            there,
+            lambda **given: kernels.compose(square, **given),
+            {**arrays, "rows": square.rows},
+            out,
+            source_stride=0,
+            pixel=pixel,
+            frames=frames,
+            n=2,
+        )
+        assert np.abs(device.astype(int) - host).max() <= 1
+        host, device = both(
+            gpu,
+            there,
+            kernels.preprocess,
+            {"photo": photo},
+            np.zeros((3, size, size), np.float32),
+            height=height,
+            width=width,
+            pixel=pixel,
+            to_photo=to_photo,
+            size=size,
+            half=False,
+        )
+        np.testing.assert_allclose(device, host, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("tool", ["memcheck", "racecheck"])
+def test_compute_sanitizer_finds_nothing(gpu, tool):
     sanitizer = shutil.which("compute-sanitizer")
     if sanitizer is None:
         pytest.skip("compute-sanitizer is not installed")
-    command = [sanitizer, "--error-exitcode=9", sys.executable, "-m", "pytest", "-q", __file__]
+    command = [sanitizer, f"--tool={tool}", "--error-exitcode=9", sys.executable, "-m", "pytest"]
     ran = subprocess.run(
-        [*command, "-k", "not sanitizer"], check=False, capture_output=True, text=True
+        [*command, "-q", "-x", "-k", "not sanitizer and not 1080", __file__],
+        check=False,
+        capture_output=True,
+        text=True,
     )
+    if "Device not supported" in ran.stdout:
+        pytest.skip("compute-sanitizer does not support this device")
     assert ran.returncode == 0, ran.stdout[-2000:]
+    assert "ERROR SUMMARY: 0 errors" in ran.stdout or "0 hazards" in ran.stdout

@@ -239,6 +239,13 @@ CROP = {
         (device.skip_sum, SKIP, {"sizes": []}, r"len\(sizes\) must be"),
         (device.skip_sum, SKIP, {"sizes": [0]}, "sizes must be"),
         (device.preprocess, CROP, {"photo": 0}, "photo must be an address"),
+        (device.preprocess, CROP, {"pixel": 4}, "photo must be at a multiple of 4, but got 1"),
+        (
+            device.preprocess,
+            CROP,
+            {"height": 2**17, "width": 2**14},
+            r"photo must hold less than 2\^32 bytes, but got 6442450944",
+        ),
         (device.preprocess, CROP, {"pixel": 5}, "pixel must be in 3 ... 4, but got 5"),
         (device.preprocess, CROP, {"height": 0}, "height must be"),
         (device.preprocess, CROP, {"to_photo": np.zeros((2, 3))}, "to_photo must have an inverse"),

@@ -51,7 +51,8 @@ def maps_of(rng, size, motion=0.2):
 def test_skip_sum_is_the_reference(rng, frames, n, channels, h, w, dtype, data):
     base = rng.normal(size=(channels, h, w)).astype(np.float32)
     residual = rng.normal(size=(n, channels, h, w)).astype(dtype)
-    actions = rng.random((frames, n), np.float32) * (rng.random((frames, n)) < 0.5)
+    share = data.draw(st.sampled_from([0, 0.5, 1]))  # no action, some, every one
+    actions = rng.random((frames, n), np.float32) * (rng.random((frames, n)) < share)
     actions = actions.astype(np.float32)
     unused = ~actions.any(0)
     residual[unused] = np.nan  # would show in the sum, were it read

@@ -64,11 +64,17 @@ def test_the_shipped_bundle_builds_in_fp16(trt, shipped, caplog, graph, sm):
     (table,) = [line for line in caplog.messages if line.startswith("Layers:\n")]
     layers, _, tensors = table.partition("I/O Tensors:")
     named = [line for line in layers.splitlines() if line.startswith("Name: ")]
-    between = [
-        re.fullmatch(r".*Inputs: (.*), Constants: .*, Outputs: (.*), TacticName.*", line).groups()
-        for line in named
-    ]
-    assert set(re.findall(r"Datatype: (\w+)", str(between))) == {"Half"}
+    pattern = r".*LayerType: (\w+), Inputs: (.*), Constants: .*, Outputs: (.*), TacticName.*"
+    between = [re.fullmatch(pattern, line).groups() for line in named]
+    # Single precision is for the few places where the graph itself asks for it, never to convolve.
+    asked = any(
+        node.op_type == "Cast" and node.attribute[0].i == onnx.TensorProto.FLOAT
+        for node in shipped.graph(graph).graph.node
+    )
+    types = set(re.findall(r"Datatype: (\w+)", str(between)))
+    assert types == ({"Half", "Float"} if asked else {"Half"})
+    convolved = [inputs for kind, inputs, _ in between if kind == "correlation"]
+    assert set(re.findall(r"Datatype: (\w+)", str(convolved))) == {"Half"}
     found = dict(re.findall(r"Name: (\w+), IOMode: \w+, DataType: Half, (.*)", tensors))
     runtime = OnnxRuntime(shipped, threads=1)
     inputs, outputs = getattr(runtime, f"{graph}_inputs"), getattr(runtime, f"{graph}_outputs")
@@ -136,6 +142,22 @@ def test_built_once_then_taken_from_the_cache(trt, tiny_bundle, cache, key, capl
     assert path.name == (
         f"decoder-{key.sha256[:16]}-tensorrt_rtx-{trt.version}-sm86-driver-any-fp16-1-8-32.engine"
     )
+
+
+def test_one_that_no_longer_loads_is_built_anew(trt, tiny_bundle, cache, key, caplog):
+    bundle, given = load_bundle(tiny_bundle), []
+
+    def load(engine: bytes) -> str | None:
+        given.append(engine)
+        return None if engine == b"of an older driver" else "loaded"
+
+    cache.store(key, b"of an older driver", 1.0)
+    assert engine_for(trt, bundle, key, cache, load) == "loaded"
+    assert caplog.messages == [
+        f"building the decoder's engine for this GPU: {trt} does not load the one in the cache"
+    ]
+    assert cache.load(key) == (given[-1], "")
+    assert len(given) == 2
 
 
 @pytest.fixture
@@ -223,6 +245,18 @@ def test_a_cache_that_takes_nothing_is_said_once(cache, key, caplog):
         assert cache.store(key, b"engine", 1.0) is None
     (line,) = caplog.messages
     assert line.startswith("engines are not kept: ")
+
+
+def test_a_user_without_a_home_is_worked_without(key, monkeypatch, caplog):
+    monkeypatch.setenv("HOME", "")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)
+    cache = EngineCache()
+    assert cache.load(key) == (None, "there is none in the cache yet")
+    assert cache.expected(key) is None
+    assert cache.store(key, b"engine", 1.0) is None
+    (line,) = caplog.messages
+    assert line.startswith("engines are not kept: this user has no home folder; set XDG_CACHE_HOME")
 
 
 def test_a_full_disk_is_worked_without(cache, key, monkeypatch, caplog):

@@ -92,6 +92,19 @@ def test_frames_of_the_shipped_bundle(device, portrait_photo):
     assert np.mean([frame != other for frame, other in zip(found, expected, strict=True)]) < 0.01
 
 
+def test_what_cannot_be_recorded_goes_on_without(animator, portrait, device, loop_of, caplog):
+    def refuse(work):
+        raise RuntimeUnavailableError("CUDA: operation not permitted when stream is capturing")
+
+    device.record = refuse
+    actions = curve(animator, 4)
+    expected = [animator.frame(portrait, row) for row in actions]
+    found = list(loop_of(portrait).frames(in_batches(actions, 1)))
+    assert max(differences(found, expected)) <= LEVELS
+    (line,) = caplog.messages
+    assert line.startswith("frames are not recorded as a CUDA graph, and take longer: CUDA: opera")
+
+
 def test_several_faces_are_drawn_one_on_another(animator, portrait, loop_of):
     (face,) = portrait.faces
     square = face.square

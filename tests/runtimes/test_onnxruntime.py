@@ -22,7 +22,10 @@ def test_runs_both_graphs_in_float32(tiny_bundle: Path) -> None:
         features = runtime.encode(photo)
         skips = {f"skip_{size}": np.repeat(features[f"base_{size}"], 2, axis=0) for size in (4, 8)}
         outputs = runtime.decode({**skips, "base_16": features["base_16"]})
-    assert {array.dtype for array in (*features.values(), *outputs.values())} == {np.dtype("f4")}
+        alone = runtime.decode({**skips, "base_16": features["base_16"]}, one_core=True)
+    kinds = {name: array.dtype for name, array in {**features, **outputs}.items()}
+    assert kinds == {name: np.dtype("f2" if "residual" in name else "f4") for name in kinds}
+    assert all(np.array_equal(alone[name], outputs[name]) for name in outputs)
     assert all(np.array_equal(array[0], array[1]) for array in outputs.values())
     assert np.abs(outputs["flow"]).max() > 0
 
@@ -51,6 +54,25 @@ def test_outputs_hold_until_the_same_thread_decodes_again(tiny_bundle: Path) -> 
         assert np.array_equal(runtime.decode(view)["flow"], kept)
 
 
+def test_one_core_gives_the_same_numbers_as_many(tiny_bundle: Path) -> None:
+    rng = np.random.default_rng(0)
+    with OnnxRuntime(load_bundle(tiny_bundle), threads=3) as runtime:
+        given = {
+            name: rng.random([2 if n == "frames" else n for n in shape], np.float32)
+            for name, shape in runtime.decoder_inputs.items()
+        }
+        many = {name: array.copy() for name, array in runtime.decode(given).items()}
+        with ThreadPoolExecutor(4) as others:  # side by side, as the frames of a curve are
+            alone = list(others.map(lambda _: _copies(runtime.decode(given, True)), range(12)))
+    for outputs in alone:
+        for name, array in outputs.items():
+            np.testing.assert_allclose(array, many[name], rtol=0, atol=1e-5)
+
+
+def _copies(outputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name: array.copy() for name, array in outputs.items()}
+
+
 def test_threads_default_to_the_cores_it_may_use(tiny_bundle: Path) -> None:
     bundle = load_bundle(tiny_bundle)
     assert OnnxRuntime(bundle).threads == usable_cores() == len(os.sched_getaffinity(0))
@@ -67,15 +89,15 @@ def rename_output(model: onnx.ModelProto) -> None:
     model.graph.node[-1].output[0] = model.graph.output[0].name = "motion"
 
 
-def use_unknown_operation(model: onnx.ModelProto) -> None:
-    model.graph.node[0].op_type = "NoSuchOperation"
+def take_whole_numbers(model: onnx.ModelProto) -> None:
+    model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.INT64
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         (rename_output, "the decoder of .* must have .*'flow'.*, but has .*'motion'"),
-        (use_unknown_operation, "onnxruntime refuses the decoder"),
+        (take_whole_numbers, "onnxruntime refuses the decoder"),
     ],
 )
 def test_graphs_that_do_not_fit(

@@ -25,27 +25,60 @@ def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def gpu(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """A GPU with TensorRT on it, as far as the choice can tell; what was opened is listed."""
-    opened: list[str] = []
+def gpu(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """A GPU with TensorRT and ONNX Runtime's CUDA on it, as far as the choice can tell.
+
+    What was opened is listed.
+    """
+    opened: list[tuple[str, str]] = []
     found = SimpleNamespace(name="cuda:0", compute_capability="86", driver="1", close=lambda: None)
     trt = TensorRt(SimpleNamespace(__version__="10.3.0"), "tensorrt")
-    runtime = SimpleNamespace(
-        TensorRtRuntime=lambda bundle, device: opened.append(device) or "the runtime"
-    )
+
+    def opens(name: str) -> Any:
+        return lambda bundle, device: opened.append((name, device)) or "the runtime"
+
     monkeypatch.setattr("moue.kernels.cuda_devices", lambda: ["a GPU"])
     monkeypatch.setattr("moue.runtimes.device.CudaDevice", lambda index: found)
     monkeypatch.setattr("moue.runtimes.trt_import.import_tensorrt", lambda: trt)
-    monkeypatch.setitem(sys.modules, "moue.runtimes.tensorrt", runtime)
+    for name, runtime in (
+        ("tensorrt", SimpleNamespace(TensorRtRuntime=opens("tensorrt"))),
+        (
+            "onnxruntime_cuda",
+            SimpleNamespace(
+                OnnxRuntimeCuda=opens("onnxruntime"), check_provider=lambda: "onnxruntime 9"
+            ),
+        ),
+    ):
+        monkeypatch.setitem(sys.modules, f"moue.runtimes.{name}", runtime)
     return opened
+
+
+@pytest.fixture
+def no_tensorrt(gpu: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_here() -> None:
+        raise RuntimeUnavailableError("TensorRT cannot be used")
+
+    monkeypatch.setattr("moue.runtimes.trt_import.import_tensorrt", none_here)
+
+
+@pytest.fixture
+def no_onnxruntime_cuda(gpu: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_here() -> None:
+        raise RuntimeUnavailableError("onnxruntime 9 has no CUDA in it")
+
+    monkeypatch.setattr(sys.modules["moue.runtimes.onnxruntime_cuda"], "check_provider", none_here)
 
 
 @pytest.mark.parametrize(
     ("device", "runtime", "why"),
     [
         ("auto", "auto", r"there is no GPU to use \(no CUDA device can be used: no CUDA-capable"),
-        ("cpu", "auto", "what runs on the cpu"),
-        ("auto", "onnxruntime", "as asked"),
+        ("cpu", "auto", "as asked"),
+        (
+            "auto",
+            "onnxruntime",
+            r"there is no GPU to use \(no CUDA device can be used: no CUDA-cap",
+        ),
         ("cpu", "onnxruntime", "as asked"),
     ],
 )
@@ -64,34 +97,72 @@ def test_choice_is_logged_with_its_reason(
     assert re.match(f"onnxruntime on cpu with 1 threads: {why}", line)
 
 
+TENSORRT = "tensorrt on cuda:0 (compute capability 86) by TensorRT 10.3.0: "
+ONNXRUNTIME = "onnxruntime on cuda:0 (compute capability 86) by onnxruntime 9: "
+
+
 @pytest.mark.parametrize(
-    ("device", "runtime", "opened", "why"),
+    ("device", "runtime", "opened", "line"),
     [
-        ("auto", "auto", "cuda", "the fastest that works here"),
-        ("cuda:0", "auto", "cuda:0", "as asked"),
-        ("auto", "tensorrt", "cuda", "as asked"),
-        ("cuda", "tensorrt", "cuda", "as asked"),
+        ("auto", "auto", ("tensorrt", "cuda"), f"{TENSORRT}the fastest that works here"),
+        ("cuda:0", "auto", ("tensorrt", "cuda:0"), f"{TENSORRT}the fastest that works here"),
+        ("auto", "tensorrt", ("tensorrt", "cuda"), f"{TENSORRT}as asked"),
+        ("cuda", "tensorrt", ("tensorrt", "cuda"), f"{TENSORRT}as asked"),
+        ("auto", "onnxruntime", ("onnxruntime", "cuda"), f"{ONNXRUNTIME}the fastest that works"),
+        ("cuda:1", "onnxruntime", ("onnxruntime", "cuda:1"), f"{ONNXRUNTIME}as asked"),
     ],
 )
 def test_tensorrt_comes_first(
-    gpu: list[str],
+    gpu: list[tuple[str, str]],
     tiny_bundle: Path,
     caplog: pytest.LogCaptureFixture,
     device: str,
     runtime: str,
-    opened: str,
-    why: str,
+    opened: tuple[str, str],
+    line: str,
 ) -> None:
     with caplog.at_level(logging.INFO, logger="moue"):
         chosen = select_runtime(load_bundle(tiny_bundle), device, runtime)
     assert (chosen, gpu) == ("the runtime", [opened])
+    (message,) = caplog.messages
+    assert message.startswith(line)
+
+
+@pytest.mark.parametrize("device", ["auto", "cuda:0"])
+def test_cuda_by_onnxruntime_comes_second(
+    gpu: list[tuple[str, str]],
+    no_tensorrt: None,
+    tiny_bundle: Path,
+    caplog: pytest.LogCaptureFixture,
+    device: str,
+) -> None:
+    with caplog.at_level(logging.INFO, logger="moue"):
+        select_runtime(load_bundle(tiny_bundle), device)
+    assert gpu == [("onnxruntime", "cuda" if device == "auto" else device)]
+    assert caplog.messages == [f"{ONNXRUNTIME}TensorRT cannot be used"]
+
+
+def test_the_cpu_comes_last(
+    gpu: list[tuple[str, str]],
+    no_tensorrt: None,
+    no_onnxruntime_cuda: None,
+    tiny_bundle: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    reasons = "TensorRT cannot be used; onnxruntime 9 has no CUDA in it"
+    with caplog.at_level(logging.INFO, logger="moue"):
+        assert select_runtime(load_bundle(tiny_bundle), threads=1).device == "cpu"
     assert caplog.messages == [
-        f"tensorrt on cuda:0 (compute capability 86) by TensorRT 10.3.0: {why}"
+        f"onnxruntime on cpu with 1 threads: there is no GPU to use ({reasons})"
     ]
+    with pytest.raises(RuntimeUnavailableError) as refused:
+        select_runtime(load_bundle(tiny_bundle), "cuda")
+    assert str(refused.value) == reasons
 
 
+@pytest.mark.usefixtures("no_onnxruntime_cuda")
 def test_a_gpu_that_this_tensorrt_does_not_know_is_no_gpu_to_use(
-    gpu: list[str], tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+    gpu: list[tuple[str, str]], tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kinds = SimpleNamespace(__members__={"SM75": 1, "SM120": 1, "CURRENT": 1})
     module = SimpleNamespace(__version__="1.7.1", ComputeCapability=kinds)
@@ -103,8 +174,9 @@ def test_a_gpu_that_this_tensorrt_does_not_know_is_no_gpu_to_use(
     assert select_runtime(load_bundle(tiny_bundle), threads=1).device == "cpu"
 
 
+@pytest.mark.usefixtures("no_onnxruntime_cuda")
 def test_auto_lives_with_an_engine_that_does_not_load(
-    gpu: list[str],
+    gpu: list[tuple[str, str]],
     tiny_bundle: Path,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
@@ -137,7 +209,6 @@ def test_what_cannot_be_had_is_never_replaced_in_silence(
     ("device", "runtime", "message"),
     [
         ("cpu", "tensorrt", "tensorrt runs on cuda, not on the cpu"),
-        ("cuda:1", "onnxruntime", "onnxruntime runs on the cpu here"),
     ],
 )
 def test_what_excludes_each_other(

@@ -18,7 +18,7 @@ from typing import Any
 
 from moue.bundle import Bundle
 from moue.errors import OutputError
-from moue.files import whole_file
+from moue.files import user_folder, whole_file
 from moue.runtimes.trt_import import TensorRt
 
 FRAMES = (1, 8, 32)  # frames at a time: the fewest, those the engine is tuned for, the most
@@ -83,15 +83,19 @@ class EngineCache:
     """Engines on disk; what is wrong with the folder is said once, and worked without."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        self.folder = engine_folder() if folder is None else folder
         self._told = False
+        try:
+            self.folder = engine_folder() if folder is None else folder
+        except OutputError as error:
+            self.folder = Path(os.devnull, "engines")
+            self._tell(f"engines are not kept: {error}")
 
     def load(self, key: EngineKey) -> tuple[bytes | None, str]:
         """The engine, or None and the reason why there is none to be used."""
         path = self.folder / key.file
         try:
             header, engine = _read(path)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             others = sorted(self.folder.glob(f"{key.graph}-{key.sha256[:16]}-{key.flavour}-*"))
             for other in others:
                 if why := self._why_not(key, other):
@@ -147,9 +151,7 @@ class EngineCache:
 
 def engine_folder() -> Path:
     """`$XDG_CACHE_HOME/moue/engines`, or that under `~/.cache`."""
-    given = os.environ.get("XDG_CACHE_HOME", "")
-    root = Path(given) if os.path.isabs(given) else Path("~/.cache").expanduser()
-    return root / "moue" / "engines"
+    return user_folder("XDG_CACHE_HOME", "~/.cache") / "engines"
 
 
 def _read(path: Path) -> tuple[dict[str, Any], bytes]:

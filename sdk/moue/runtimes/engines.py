@@ -50,15 +50,19 @@ def engine_for(
     bundle: Bundle,
     key: EngineKey,
     cache: EngineCache,
-    workspace: int = WORKSPACE,
-    stream: TextIO | None = None,
-) -> bytes:
-    """The cached engine for a key, or one built now."""
+    load: Callable[[bytes], Any] = bytes,
+) -> Any:
+    """What `load` makes of the cached engine for a key, or of one built now.
+
+    One that `load` makes None of, as TensorRT does where a driver no longer suits it, is built anew.
+    """
     engine, why = cache.load(key)
-    if engine is None:
-        log.warning("building the %s's engine for this GPU: %s", key.graph, why)
-        engine = build_and_store(trt, bundle, key, cache, workspace, stream).engine
-    return engine
+    if engine is not None:
+        if (loaded := load(engine)) is not None:
+            return loaded
+        why = f"{trt} does not load the one in the cache"
+    log.warning("building the %s's engine for this GPU: %s", key.graph, why)
+    return load(build_and_store(trt, bundle, key, cache).engine)
 
 
 def build_and_store(
@@ -156,7 +160,7 @@ def _build(
         config.num_compute_capabilities = 1
         target = getattr(module.ComputeCapability, f"SM{key.compute_capability}")
         config.set_compute_capability(target, 0)
-    else:  # TensorRT-RTX measures nothing while it builds
+    elif hasattr(config, "create_timing_cache"):  # TensorRT-RTX measures nothing while it builds
         config.set_timing_cache(config.create_timing_cache(timings.data), ignore_mismatch=False)
     engine = builder.build_serialized_network(network, config)
     if engine is None:
@@ -165,7 +169,7 @@ def _build(
             f"{trt} does not build the {key.graph} for SM{key.compute_capability}: {reason};"
             " try a larger --workspace, or --runtime onnxruntime"
         )
-    if not trt.targets:
+    if not trt.targets and hasattr(config, "get_timing_cache"):
         timings.update(bytes(config.get_timing_cache().serialize()))
     return bytes(engine)
 

@@ -53,7 +53,7 @@ class PreparedFace(Protocol):
     @property
     def base(self) -> Mapping[int, NDArray[np.float32]]: ...
     @property
-    def residual(self) -> Mapping[int, NDArray[np.float32]]: ...
+    def residual(self) -> Mapping[int, NDArray[np.float16]]: ...
     @property
     def rest_flow(self) -> NDArray[np.float32]: ...
     @property
@@ -86,7 +86,7 @@ class FrameLoop:
         self._frame_bytes, self._action_bytes = photo.nbytes, 4 * batch * self._n
         self._owned: list[int] = []
         self._replay: Callable[[], None] | None = None
-        self._warm = False
+        self._warm, self._recordable = False, decoder.recordable
         height, width = photo.shape[:2]
         opaque = np.full((height, width, 1), 255, np.uint8)
         self._photo = self._keep(np.concatenate([photo, opaque], axis=2))  # 4 bytes a pixel: 1 load
@@ -141,13 +141,18 @@ class FrameLoop:
         if self._replay is not None:
             self._replay()
             return
-        if not self._warm or not self.decoder.recordable:
+        if not self._warm or not self._recordable:
             self._enqueue()
             self._warm = True
             return
         self.device.synchronize()
-        self._replay = self.device.record(self._enqueue)
-        self._replay()
+        try:
+            self._replay = self.device.record(self._enqueue)
+        except RuntimeUnavailableError as error:
+            reason = str(error)  # not the error, which would keep this loop alive in the log
+            log.warning("frames are not recorded as a CUDA graph, and take longer: %s", reason)
+            self._recordable = False
+        self.run()
 
     def stages(self) -> dict[str, Callable[[], None]]:
         """What `run` does for the first face, part by part; for measuring it."""
@@ -252,7 +257,7 @@ class _Face:
             np.concatenate([face.base[level.size].ravel() for level in moving]).astype(half)
         )
         flat = [face.residual[level.size].reshape(loop._n, -1) for level in moving]
-        self._residual = loop._keep(np.concatenate(flat, axis=1).astype(half))
+        self._residual = loop._keep(np.concatenate(flat, axis=1).astype(half, copy=False))
         self._skips = loop._room(2 * loop.batch * sum(self._sizes))
         at, self._inputs = self._skips, dict[str, int]()
         for level, size in zip(moving, self._sizes, strict=True):

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from moue.runtimes.trt_import import TensorRt
 
 RUNTIMES = ("onnxruntime", "tensorrt")
+WAYS = (("tensorrt", "cuda"), ("onnxruntime", "cuda"), ("onnxruntime", "cpu"))  # the best first
 DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 
 log = logging.getLogger("moue")
@@ -29,15 +30,30 @@ class RuntimeStatus(NamedTuple):
     reason: str
 
 
+class Gpu(NamedTuple):
+    """A CUDA device that is there."""
+
+    name: str
+    compute_capability: str
+    driver: str
+
+    def __str__(self) -> str:
+        return f"{self.name} (compute capability {self.compute_capability})"
+
+
 def available_runtimes() -> list[RuntimeStatus]:
     """Every runtime moue knows, usable or not."""
     try:
         _onnxruntime()
-        first = RuntimeStatus("onnxruntime", True, "runs on the cpu")
+        try:
+            cuda = f"on {_onnxruntime_cuda(_gpu('cuda'))}"
+        except RuntimeUnavailableError as error:
+            cuda = f"not on cuda: {error}"
+        first = RuntimeStatus("onnxruntime", True, f"runs on the cpu, {cuda}")
     except RuntimeUnavailableError as error:
         first = RuntimeStatus("onnxruntime", False, str(error))
     try:
-        second = RuntimeStatus("tensorrt", True, _tensorrt("cuda"))
+        second = RuntimeStatus("tensorrt", True, _tensorrt(_gpu("cuda")))
     except RuntimeUnavailableError as error:
         second = RuntimeStatus("tensorrt", False, str(error))
     return [first, second]
@@ -46,9 +62,9 @@ def available_runtimes() -> list[RuntimeStatus]:
 def select_runtime(
     bundle: Bundle, device: str = "auto", runtime: str = "auto", threads: int = 0
 ) -> Runtime:
-    """The runtime for a bundle; what `auto` comes to is logged with the reason.
+    """The runtime for a bundle; what it comes to is logged with the reason.
 
-    TensorRT on a GPU comes first, ONNX Runtime on the CPU second.
+    TensorRT on a GPU comes first, ONNX Runtime there second, and on the CPU last.
 
     Args:
         bundle: the model.
@@ -61,27 +77,32 @@ def select_runtime(
         RuntimeUnavailableError: when what was asked for cannot be had.
     """
     _check(device, runtime)
-    if device == "cpu" and runtime == "tensorrt":
-        raise UsageError("tensorrt runs on cuda, not on the cpu; leave out one of the two")
-    if device.startswith("cuda") and runtime == "onnxruntime":
-        raise UsageError("onnxruntime runs on the cpu here; --runtime tensorrt runs on cuda")
-    asked = device.startswith("cuda") or runtime != "auto"
-    why = "as asked" if asked else "what runs on the cpu"
-    if device != "cpu" and runtime != "onnxruntime":
-        place = "cuda" if device == "auto" else device
+    kind, _, _ = device.partition(":")
+    ways = [way for way in WAYS if runtime in ("auto", way[0]) and kind in ("auto", way[1])]
+    if not ways:
+        raise UsageError(f"{runtime} runs on cuda, not on the {device}; leave out one of the two")
+    reasons: dict[str, None] = {}  # each once, in order
+    for name, place in ways:
         try:
-            found = _tensorrt(place)
-            runtime_there = _on_gpu(bundle, place)
+            if place == "cpu":
+                chosen, where = _on_cpu(bundle, threads)
+            else:
+                chosen, where = _on_gpu(name, bundle, "cuda" if device == "auto" else device)
         except (RuntimeUnavailableError, BundleError) as error:
-            if asked:
+            if place == "cpu":
                 raise
-            why = f"there is no GPU to use ({error})"
+            reasons[str(error)] = None
         else:
-            log.info("tensorrt on %s: %s", found, why if asked else "the fastest that works here")
-            return runtime_there
-    chosen = _onnxruntime()(bundle, threads)
-    log.info("%s on %s with %d threads: %s", chosen.name, chosen.device, chosen.threads, why)
-    return chosen
+            log.info("%s on %s: %s", name, where, _why(len(ways), place, list(reasons)))
+            return chosen
+    raise RuntimeUnavailableError("; ".join(reasons))
+
+
+def _why(ways: int, place: str, reasons: Sequence[str]) -> str:
+    if reasons:
+        better = "; ".join(reasons)
+        return f"there is no GPU to use ({better})" if place == "cpu" else better
+    return "as asked" if ways == 1 else "the fastest that works here"
 
 
 def engine_targets(
@@ -98,7 +119,6 @@ def engine_targets(
         UsageError: no engine can be meant by these.
         RuntimeUnavailableError: no TensorRT, none for these, or no GPU and none named.
     """
-    from moue.runtimes.device import CudaDevice, cuda_index
     from moue.runtimes.engine_cache import ANY_DRIVER
     from moue.runtimes.trt_import import import_tensorrt
 
@@ -113,18 +133,14 @@ def engine_targets(
         return trt, [(name, ANY_DRIVER) for name in wanted]
     trt = import_tensorrt()
     try:
-        found = CudaDevice(cuda_index("cuda" if device == "auto" else device))
+        found = _open("cuda" if device == "auto" else device)
     except RuntimeUnavailableError as error:
         raise RuntimeUnavailableError(
             f"no GPU here to build for ({error}); name what to build for, such as --sm 86"
         ) from None
-    try:
-        target = found.compute_capability, found.driver
-    finally:
-        found.close()
     if trt.targets:
-        _check_target(trt, target[0])
-    return trt, [target]
+        _check_target(trt, found.compute_capability)
+    return trt, [(found.compute_capability, found.driver)]
 
 
 def _check(device: str, runtime: str) -> None:
@@ -142,31 +158,62 @@ def _check_target(trt: TensorRt, name: str) -> None:
         )
 
 
-def _tensorrt(device: str) -> str:
-    """What would run on a CUDA device, in words; raises with the reason if nothing would."""
+def _on_cpu(bundle: Bundle, threads: int) -> tuple[Runtime, str]:
+    chosen = _onnxruntime()(bundle, threads)
+    return chosen, f"{chosen.device} with {chosen.threads} threads"
+
+
+def _on_gpu(name: str, bundle: Bundle, device: str) -> tuple[Runtime, str]:
+    """A runtime on a CUDA device, and where that is and by what, in words."""
+    gpu = _gpu(device)
+    if name == "tensorrt":
+        where = _tensorrt(gpu)
+        from moue.runtimes.tensorrt import TensorRtRuntime
+
+        return TensorRtRuntime(bundle, device), where
+    where = _onnxruntime_cuda(gpu)
+    from moue.runtimes.onnxruntime_cuda import OnnxRuntimeCuda
+
+    return OnnxRuntimeCuda(bundle, device), where
+
+
+def _gpu(device: str) -> Gpu:
+    """The CUDA device that moue's kernels would run on; raises with the reason if there is none."""
     from moue import kernels
-    from moue.runtimes.device import CudaDevice, cuda_index
-    from moue.runtimes.trt_import import import_tensorrt
 
     try:
         kernels.cuda_devices()
-        found = CudaDevice(cuda_index(device))
+        return _open(device)
     except (RuntimeUnavailableError, RuntimeError) as error:
         raise RuntimeUnavailableError(
             f"no CUDA device can be used: {one_line(error)}; --device cpu works without one"
         ) from None
-    capability = found.compute_capability
-    found.close()
+
+
+def _open(device: str) -> Gpu:
+    from moue.runtimes.device import CudaDevice, cuda_index
+
+    found = CudaDevice(cuda_index(device))
+    try:
+        return Gpu(found.name, found.compute_capability, found.driver)
+    finally:
+        found.close()
+
+
+def _tensorrt(gpu: Gpu) -> str:
+    from moue.runtimes.trt_import import import_tensorrt
+
     trt = import_tensorrt()
     if trt.targets:
-        _check_target(trt, capability)
-    return f"{found.name} (compute capability {capability}) by {trt}"
+        _check_target(trt, gpu.compute_capability)
+    return f"{gpu} by {trt}"
 
 
-def _on_gpu(bundle: Bundle, device: str) -> Runtime:
-    from moue.runtimes.tensorrt import TensorRtRuntime
+def _onnxruntime_cuda(gpu: Gpu) -> str:
+    _onnxruntime()
+    from moue.runtimes.onnxruntime_cuda import check_provider
 
-    return TensorRtRuntime(bundle, device)
+    return f"{gpu} by {check_provider()}"
 
 
 def _onnxruntime() -> type[OnnxRuntime]:

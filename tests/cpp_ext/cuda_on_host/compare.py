@@ -1,4 +1,5 @@
-"""Run by test_cuda_on_host.py: the .cu files' kernels against the same arithmetic in plain loops.
+"""Run by test_cuda_on_host.py: the .cu files' kernels against the same arithmetic in plain loops, and
+against the NumPy references.
 
     python compare.py CORE.so
 
@@ -11,6 +12,8 @@ import importlib.util
 import sys
 
 import numpy as np
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 spec = importlib.util.spec_from_file_location("moue._core", sys.argv[1])
 assert spec
@@ -18,9 +21,13 @@ assert spec.loader
 sys.modules["moue._core"] = core = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(core)
 
-from moue.kernels import device  # noqa: E402 - with the module above
+from moue import kernels  # noqa: E402 - with the module above
+from moue.kernels import arguments, device  # noqa: E402
 
-rng = np.random.default_rng(0)
+drawn = settings(max_examples=12, deadline=None, derandomize=True, database=None)
+seeds = st.integers(0, 2**32 - 1).map(np.random.default_rng)
+lengths = st.integers(1, 70)
+UNTOUCHED = 113
 
 
 def at(array: np.ndarray) -> int:
@@ -28,98 +35,141 @@ def at(array: np.ndarray) -> int:
 
 
 def both(kernel, out, **arguments):
-    """The kernel's results, which must be the same; no part of them may be left as it was."""
+    """The kernel's results, which must be the same bit for bit."""
     results = []
     for stream in (None, 1):
-        results.append(np.full_like(out, 113))
+        results.append(np.full_like(out, UNTOUCHED))
         kernel(**arguments, out=at(results[-1]), stream=stream)
     np.testing.assert_array_equal(*results)
     return results[0]
 
 
-def skip_sums() -> None:
-    for sizes, n, frames, share in (
-        ([128, 384, 512], 51, 2, 0.3),  # eight at a time
-        ([7, 33, 1], 70, 3, 0.5),  # one at a time
-        ([2048], 512, 1, 0.1),
-        ([16, 8], 33, 2, 0),
-    ):
-        total = sum(sizes)
-        base = rng.normal(size=total).astype(np.float16)
-        residual = rng.normal(size=(n, total)).astype(np.float16)
-        actions = rng.random((frames, n)) * (rng.random((frames, n)) < share)
-        actions = actions.astype(np.float32)
-        out = both(
-            device.skip_sum,
-            np.empty(frames * total, np.float16),
-            base=at(base),
-            residual=at(residual),
-            actions=at(actions),
-            frames=frames,
-            n=n,
-            sizes=sizes,
+@drawn
+@given(
+    seeds,
+    st.lists(st.sampled_from([1, 7, 33, 128, 384, 512]), min_size=1, max_size=4),
+    st.sampled_from([1, 31, 51, 70, 512]),
+    st.integers(1, 6),
+    st.sampled_from([0, 0.1, 0.5, 1]),
+)
+@example(np.random.default_rng(0), [128, 384, 512], 51, 1, 0.3)  # eight at a time, one frame
+@example(np.random.default_rng(0), [128, 384, 512], 51, 6, 0.3)  # and several
+@example(np.random.default_rng(0), [7, 33, 1], 70, 3, 0.5)  # one at a time
+@example(np.random.default_rng(0), [2048], 512, 1, 0.1)
+@example(np.random.default_rng(0), [16, 8], 33, 2, 0)
+def skip_sums(rng, sizes, n, frames, share) -> None:
+    total = sum(sizes)
+    base = rng.normal(size=total).astype(np.float16)
+    residual = rng.normal(size=(n, total)).astype(np.float16)
+    actions = rng.random((frames, n)) * (rng.random((frames, n)) < share)
+    actions = actions.astype(np.float32)
+    residual[~actions.any(0)] = np.nan  # would show in the sum, were it read
+    out = both(
+        device.skip_sum,
+        np.empty(frames * total, np.float16),
+        base=at(base),
+        residual=at(residual),
+        actions=at(actions),
+        frames=frames,
+        n=n,
+        sizes=sizes,
+    )
+    begin = 0
+    for length in sizes:
+        part = slice(begin, begin + length)
+        expected = np.empty((frames, 1, 1, length), np.float32)
+        kernels.skip_sum_reference(
+            base[part].astype(np.float32)[None, None],
+            residual[:, None, None, part],
+            actions,
+            expected,
         )
-        assert not (out == 113).any()
+        found = out[frames * begin : frames * (begin + length)].reshape(expected.shape)
+        np.testing.assert_array_equal(found, expected.astype(np.float16))
+        begin += length
 
 
-def crops() -> None:
-    photo = rng.integers(0, 256, (33, 64, 3), np.uint8)
-    for size, half in ((17, False), (40, True)):
-        out = both(
-            device.preprocess,
-            np.empty((3, size, size), np.float16 if half else np.float32),
-            photo=at(photo),
-            height=33,
-            width=64,
-            pixel=3,
-            to_photo=[[30, 9, 10], [-9, 30, 12]],
-            size=size,
-            half=half,
-        )
-        assert not (out == 113).any()
+def square(draw, height, width):
+    """(to_photo, to_crop) of a square in, over the edge of, or beside the photo."""
+    reach = st.floats(-0.4, 1.4)
+    cx, cy, side = draw(reach) * width, draw(reach) * height, draw(st.floats(2, 90))
+    angle = draw(st.floats(-3.2, 3.2))
+    c, s = np.cos(angle) * side, np.sin(angle) * side
+    to_photo = np.array([[c, -s, cx - (c - s) / 2], [s, c, cy - (s + c) / 2]])
+    inverse = np.linalg.inv(to_photo[:, :2])
+    return to_photo, np.column_stack([inverse, -inverse @ to_photo[:, 2]])
 
 
-def frames() -> None:
-    for height, width, size, count, pixel in ((40, 30, 17, 2, 3), (64, 67, 33, 1, 4)):
-        source = rng.integers(0, 256, (height, width, pixel), np.uint8)
-        flow, mask, colour, rest_flow, rest_mask = (
-            rng.normal(0.1, 0.2, shape).astype(np.float16)
-            for shape in (
-                (count, 2, size, size),
-                (count, 1, size, size),
-                (count, 3, size, size),
-                (2, size, size),
-                (size, size),
-            )
-        )
-        actions = np.zeros((count, 200), np.float32)
-        actions[0, 190] = 1  # far along: every thread must look; the second frame has none
-        cells = np.empty((count, size + 2, size + 2, device.CELL_BYTES), np.uint8)
-        to_crop = [[0.03, 0.01, -0.2], [-0.01, 0.03, 0.1]]
-        square = device.SquareRows.of(to_crop, height, width, size)
-        out = both(
-            lambda square=square, **arguments: device.compose(square, **arguments),
-            np.empty((count, height, width, 3), np.uint8),
-            flow=at(flow),
-            mask=at(mask),
-            colour=at(colour),
-            rest_flow=at(rest_flow),
-            rest_mask=at(rest_mask),
-            actions=at(actions),
-            cells=at(cells),
-            source=at(source),
-            source_stride=0,
-            pixel=pixel,
-            rows=at(square.rows),
-            frames=count,
-            n=200,
-        )
-        inside = np.zeros((height, width), bool)
-        for row, (begin, end) in zip(inside, square.rows[:, :2], strict=True):
-            row[begin:end] = True
-        assert inside.any()
-        assert (out[:, ~inside] == 113).all()
-        np.testing.assert_array_equal(out[1:, inside], source[None, inside, :3][: count - 1])
+@drawn
+@given(seeds, lengths, lengths, st.integers(1, 40), st.sampled_from([3, 4]), st.data())
+def crops(rng, height, width, size, pixel, data) -> None:
+    photo = rng.integers(0, 256, (height, width, pixel), np.uint8)
+    half = data.draw(st.booleans())
+    to_photo = square(data.draw, height, width)[0]
+    out = both(
+        device.preprocess,
+        np.empty((3, size, size), np.float16 if half else np.float32),
+        photo=at(photo),
+        height=height,
+        width=width,
+        pixel=pixel,
+        to_photo=to_photo,
+        size=size,
+        half=half,
+    )
+    expected = np.empty((3, size, size), np.float32)
+    taps = arguments.taps(to_photo, size)
+    kernels.preprocess_reference(photo[..., :3].copy(), to_photo, taps, expected)
+    np.testing.assert_allclose(out, expected, rtol=0, atol=6e-4 if half else 1e-5)
+
+
+@drawn
+@given(
+    seeds, lengths, lengths, st.integers(1, 40), st.sampled_from([3, 4]), st.booleans(), st.data()
+)
+def frames(rng, height, width, size, pixel, shifted, data) -> None:
+    shift = int(shifted)  # words, or bytes where words would not be aligned
+    count = data.draw(st.integers(1, 2))
+    source = rng.integers(0, 256, (height, width, pixel), np.uint8)
+    shapes = [(count, k, size, size) for k in (2, 1, 3)] + [(2, size, size), (size, size)]
+    flow, mask, colour, rest_flow, rest_mask = (
+        rng.normal(0.1, 0.2, shape).astype(np.float16) for shape in shapes
+    )
+    actions = np.zeros((count, 200), np.float32)
+    actions[0, 190] = 1  # far along: every thread must look; the second frame has none
+    cells = np.empty((count, size + 2, size + 2, device.CELL_BYTES), np.uint8)
+    to_crop = square(data.draw, height, width)[1]
+    where = device.SquareRows.of(to_crop, height, width, size)
+    room = np.empty(count * height * width * 3 + 1, np.uint8)
+    out = both(
+        lambda out, **arguments: device.compose(where, out=out + shift, **arguments),
+        room,
+        flow=at(flow),
+        mask=at(mask),
+        colour=at(colour),
+        rest_flow=at(rest_flow),
+        rest_mask=at(rest_mask),
+        actions=at(actions),
+        cells=at(cells),
+        source=at(source),
+        source_stride=0,
+        pixel=pixel,
+        rows=at(where.rows),
+        frames=count,
+        n=200,
+    )
+    inside = np.zeros((height, width), bool)
+    for row, (begin, end) in zip(inside, where.rows[:, :2], strict=True):
+        row[begin:end] = True
+    out = out[shift:][: len(room) - 1].reshape(count, height, width, 3)
+    expected = np.full((height, width, 3), UNTOUCHED, np.uint8)
+    singles = [part.astype(np.float32) for part in (flow[0], mask[0, 0], colour[0])]
+    singles[0] -= rest_flow
+    singles[1] -= rest_mask
+    kernels.compose_reference(source[..., :3].copy(), to_crop, *singles, expected)
+    assert np.abs(out[0].astype(int) - expected).max() <= 1
+    assert (out[:, ~inside] == UNTOUCHED).all()
+    np.testing.assert_array_equal(out[1:, inside], source[None, inside, :3][: count - 1])
 
 
 skip_sums()
