@@ -10,6 +10,7 @@ import json
 import platform
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,18 @@ def in_turns(runs: Mapping[str, Callable[[], object]], rounds: int) -> dict[str,
             if k:
                 times[name].append((time.perf_counter() - start) * 1000)
     return {name: float(np.median(taken)) for name, taken in times.items()}
+
+
+def side_by_side(run: Callable[[], object], times: int = 1) -> Callable[[], object]:
+    """As many threads as there are cores, each calling `run` so many times; started once."""
+    count = usable_cores()
+    pool = ThreadPoolExecutor(count)
+
+    def repeat(_: int) -> None:
+        for _ in range(times):
+            run()
+
+    return lambda: list(pool.map(repeat, range(count)))
 
 
 def picture(height: int = PHOTO[0], width: int = PHOTO[1]) -> NDArray[np.uint8]:

@@ -6,11 +6,13 @@ whole      the paper's generator, everything for each frame
 once       its encoders once a portrait, its decoder for each frame
 folded     and the skips' half of each decoder layer once a portrait too
 edge       moue's own generator, skips summed with NumPy
-kernels    and with the compiled kernels, pixel shuffles transposed: what `moue` runs
-halves     and residuals kept in FP16
+kernels    and with the compiled kernels, pixel shuffles transposed
+halves     and residuals kept in FP16: what `moue` runs
 
-Untrained weights for the paper's: the time does not depend on them. Frames of 256², without
-composing at the photo's size; runs in turns, the same number of threads each.
+Each in two ways: one frame at a time on all cores, as `moue live` makes them, and as many frames at
+a time as there are cores, each on one, as the frames of a clip are made. Untrained weights for the
+paper's: the time does not depend on them. Frames of 256², without composing at the photo's size; all
+runs in turns. `benchmarks.precision` has the rung below FP32.
 """
 
 from __future__ import annotations
@@ -18,8 +20,11 @@ from __future__ import annotations
 import argparse
 import io
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import onnxruntime
@@ -27,7 +32,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from benchmarks import face_in, in_turns, picture, report
+from benchmarks import face_in, in_turns, picture, report, side_by_side
 from moue import Animator, kernels
 from moue.graphs import as_float32
 from moue.kernels.cores import usable_cores
@@ -36,6 +41,7 @@ from training.generator import INPUT_SIZE, PaperGenerator
 RESIDUALS = 3  # encoders of the paper's generator: happy, angry, surprise
 ACTIVE = 9  # actions of the edge generator, as many as an expression moves
 CLIPS = (10, 100, 1000)  # frames
+CPU = {"providers": ["CPUExecutionProvider"]}
 
 
 class Whole(nn.Module):
@@ -103,34 +109,52 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=30)
     rounds = parser.parse_args().rounds
-    frames, encodes = _paper_rungs()
-    animator = Animator("edge", "cpu")
-    edge_frames, edge_encode = _edge_rungs(animator)
-    took = in_turns(frames | edge_frames | encodes | edge_encode, rounds)
-    encode = {
-        "whole": 0.0,
-        "once": took["paper encode"],
-        "folded": took["paper encode"],
-        **dict.fromkeys(edge_frames, took["edge encode"]),
-    }
-    rungs = {}
-    for name in (*frames, *edge_frames):
-        ms = took[name]
+    frames, encode = _paper_rungs()
+    with Animator("edge", "cpu") as animator:
+        edge_frames, edge_encode = _edge_rungs(animator)
+        frames |= edge_frames
+        alone = {name: rung.alone for name, rung in frames.items()}
+        beside = {f"{name} beside": side_by_side(rung.one_core) for name, rung in frames.items()}
+        once = {"paper encode": encode, "edge encode": edge_encode}
+        took = in_turns(alone | beside | once, rounds)
+    encodes = {"whole": 0.0, "once": took["paper encode"], "folded": took["paper encode"]}
+    rungs: dict[str, object] = {}
+    for name in frames:
+        each = took[f"{name} beside"] / usable_cores()
         rungs[name] = {
-            "frame_ms": round(ms, 3),
-            "clip_s": {n: round((encode[name] + n * ms) / 1000, 3) for n in CLIPS},
-            "times_faster_than_whole": round(took["whole"] / ms, 2),
-            "times_faster_than_once": round(took["once"] / ms, 2),
+            "frame_ms": took[name],
+            "side_by_side_ms": each,
+            "clip_s": {
+                n: (encodes.get(name, took["edge encode"]) + n * each) / 1000 for n in CLIPS
+            },
+            **{
+                f"times_faster_than_{other}": {
+                    "alone": took[other] / took[name],
+                    "side_by_side": took[f"{other} beside"] / took[f"{name} beside"],
+                }
+                for other in ("whole", "once")
+            },
         }
-        print(f"{name:8} {ms:8.2f} ms a frame, ×{took['whole'] / ms:.1f}", file=sys.stderr)
-    once = {name: round(took[name], 2) for name in ("paper encode", "edge encode")}
-    report("ladder", rounds=rounds, threads=usable_cores(), once_ms=once, rungs=rungs)
+        print(
+            f"{name:8} {took[name]:8.2f} ms a frame alone, ×{took['whole'] / took[name]:.1f}; "
+            f"{each:8.2f} side by side, ×{took['whole beside'] / took[f'{name} beside']:.1f}",
+            file=sys.stderr,
+        )
+    once_ms = {name: took[name] for name in once}
+    report("ladder", rounds=rounds, threads=usable_cores(), once_ms=once_ms, rungs=rungs)
 
 
-Runs = dict[str, Callable[[], object]]
+class Rung(NamedTuple):
+    """A frame on all cores, and one on the calling thread alone."""
+
+    alone: Callable[[], object]
+    one_core: Callable[[], object]
 
 
-def _paper_rungs() -> tuple[Runs, Runs]:
+Run = Callable[[], object]
+
+
+def _paper_rungs() -> tuple[dict[str, Rung], Run]:
     paper = PaperGenerator(RESIDUALS).eval()
     photo = torch.rand(1, 3, INPUT_SIZE, INPUT_SIZE)
     actions = torch.full((1, 1, RESIDUALS), 0.5)
@@ -145,59 +169,69 @@ def _paper_rungs() -> tuple[Runs, Runs]:
                     skips[-2 - k], convolution.weight[own:], convolution.bias, 2, 1
                 )
             )
-    encode = _session(Encoders(paper), [photo])
-    decode = _session(Decoder(paper), skips)
-    folded = _session(FoldedDecoder(paper), entered)
-    _same(decode(), folded())
+    encode = _sessions(Encoders(paper), [photo]).alone
+    decode = _sessions(Decoder(paper), skips)
+    folded = _sessions(FoldedDecoder(paper), entered)
+    _same(decode.alone(), folded.alone())
     features = encode()
     bases, residuals = features[:8], features[8:]
     weights = np.full((1, RESIDUALS), 0.5, np.float32)
 
-    def summed() -> None:
-        for base, residual in zip(bases, residuals, strict=True):
-            kernels.skip_sum(base[0], residual, weights)
+    def summed(threads: int, run: Run) -> Run:
+        def frame() -> None:
+            for base, residual in zip(bases, residuals, strict=True):
+                kernels.skip_sum(base[0], residual, weights, threads=threads)
+            run()
 
-    frames: Runs = {
-        "whole": _session(Whole(paper), [photo, actions]),
-        "once": lambda: (summed(), decode()),
-        "folded": lambda: (summed(), folded()),
-    }
-    return frames, {"paper encode": encode}
+        return frame
+
+    frames = {"whole": _sessions(Whole(paper), [photo, actions])}
+    for name, rung in (("once", decode), ("folded", folded)):
+        frames[name] = Rung(summed(0, rung.alone), summed(1, rung.one_core))
+    return frames, encode
 
 
-def _edge_rungs(animator: Animator) -> tuple[Runs, Runs]:
+def _edge_rungs(animator: Animator) -> tuple[dict[str, Rung], Run]:
     photo = picture()
     square = kernels.preprocess(photo, face_in(photo).square.to_photo(), INPUT_SIZE)[None]
     face = animator.prepare(photo, face_in(photo)).faces[0]
     vectors = np.zeros((1, len(animator.actions)), np.float32)
     vectors[0, :ACTIVE] = 0.5
-    skips = {size: np.empty((1, *face.base[size].shape), np.float32) for size in face.residual}
-    plain = {f"base_{s}": e[None] for s, e in face.base.items() if s not in skips}
-    features = {**{f"skip_{s}": out for s, out in skips.items()}, **plain}
-    halves = {size: residual.astype(np.float16) for size, residual in face.residual.items()}
+    plain = {f"base_{s}": e[None] for s, e in face.base.items() if s not in face.residual}
+    single = {size: residual.astype(np.float32) for size, residual in face.residual.items()}
     data = as_float32(animator.bundle.graph("decoder")).SerializeToString()
-    session = onnxruntime.InferenceSession(data, _options(), providers=["CPUExecutionProvider"])
 
-    def plain_numpy() -> None:
-        for size, out in skips.items():
-            kernels.skip_sum_reference(face.base[size], face.residual[size], vectors, out)
-        session.run(None, features)
+    def rung(add: Callable[..., object], residuals: Mapping[int, NDArray], graph: Rung) -> Rung:
+        def frame(run: Callable[[Mapping[str, NDArray]], object], **how: int) -> Run:
+            own = threading.local()  # the sums, which stay with a thread
 
-    def compiled(residuals: Mapping[int, NDArray]) -> None:
-        for size, out in skips.items():
-            kernels.skip_sum(face.base[size], residuals[size], vectors, out)
-        animator.runtime.decode(features)
+            def made() -> None:
+                if not hasattr(own, "skips"):
+                    own.skips = {s: np.empty((1, *face.base[s].shape), np.float32) for s in single}
+                for size, out in own.skips.items():
+                    add(face.base[size], residuals[size], vectors, out, **how)
+                run({**{f"skip_{size}": out for size, out in own.skips.items()}, **plain})
 
-    frames: Runs = {
-        "edge": plain_numpy,
-        "kernels": lambda: compiled(face.residual),
-        "halves": lambda: compiled(halves),
+            return made
+
+        if add is kernels.skip_sum:
+            return Rung(frame(graph.alone, threads=0), frame(graph.one_core, threads=1))
+        return Rung(frame(graph.alone), frame(graph.one_core))
+
+    both = [onnxruntime.InferenceSession(data, _options(n), **CPU) for n in (usable_cores(), 1)]
+    as_exported = Rung(*(partial(session.run, None) for session in both))
+    decode = animator.runtime.decode
+    as_run = Rung(decode, partial(decode, one_core=True))
+    frames = {
+        "edge": rung(kernels.skip_sum_reference, single, as_exported),
+        "kernels": rung(kernels.skip_sum, single, as_run),
+        "halves": rung(kernels.skip_sum, face.residual, as_run),
     }
-    return frames, {"edge encode": lambda: animator.runtime.encode(square)}
+    return frames, lambda: animator.runtime.encode(square)
 
 
-def _session(module: nn.Module, inputs: Sequence[Tensor]) -> Callable[[], list[NDArray]]:
-    """A run of the module through ONNX Runtime on these inputs."""
+def _sessions(module: nn.Module, inputs: Sequence[Tensor]) -> Rung:
+    """Runs of the module through ONNX Runtime on these inputs."""
     names = [f"x{k}" for k in range(len(inputs))]
     file = io.BytesIO()
     with warnings.catch_warnings():
@@ -207,16 +241,17 @@ def _session(module: nn.Module, inputs: Sequence[Tensor]) -> Callable[[], list[N
             verbose=False,
         )  # fmt: skip
         program.save(file)
-    session = onnxruntime.InferenceSession(
-        file.getvalue(), _options(), providers=["CPUExecutionProvider"]
-    )
     given = {name: x.detach().numpy() for name, x in zip(names, inputs, strict=True)}
-    return lambda: session.run(None, given)
+    runs = []
+    for threads in (usable_cores(), 1):
+        session = onnxruntime.InferenceSession(file.getvalue(), _options(threads), **CPU)
+        runs.append(partial(session.run, None, given))
+    return Rung(*runs)
 
 
-def _options() -> onnxruntime.SessionOptions:
+def _options(threads: int) -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = usable_cores()
+    options.intra_op_num_threads = threads
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return options

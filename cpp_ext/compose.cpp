@@ -20,6 +20,7 @@ constexpr float kFar = 1 << 23;  // pixels, further than any motion
 struct alignas(32) Cell {
   float paint[4], motion[4];
 };
+using Float8 = float __attribute__((vector_size(32)));
 
 // The maps as cells with their edges repeated once around: [size + 2, size + 2].
 struct Grid {
@@ -58,28 +59,25 @@ MOUE_VERSIONS void fill_row(const Grid& grid, int64_t i, const float* flow, cons
   row[size + 1] = row[size];
 }
 
-MOUE_INLINE Float4 load(const float* lanes) {
-  Float4 loaded;
-  std::memcpy(&loaded, lanes, sizeof loaded);
-  return loaded;
-}
-
 // The grid between a cell and its three neighbours, at the parts fx and fy of the way.
 MOUE_INLINE void interpolate(const Cell* upper, const Cell* lower, float fx, float fy, Cell& out) {
-  const Float4 paint = lerp(lerp(load(upper[0].paint), load(upper[1].paint), fx),
-                            lerp(load(lower[0].paint), load(lower[1].paint), fx), fy);
-  const Float4 motion = lerp(lerp(load(upper[0].motion), load(upper[1].motion), fx),
-                             lerp(load(lower[0].motion), load(lower[1].motion), fx), fy);
-  std::memcpy(out.paint, &paint, sizeof paint);
-  std::memcpy(out.motion, &motion, sizeof motion);
+  Float8 a, b, c, d;
+  std::memcpy(&a, upper, sizeof a);
+  std::memcpy(&b, upper + 1, sizeof b);
+  std::memcpy(&c, lower, sizeof c);
+  std::memcpy(&d, lower + 1, sizeof d);
+  a += fx * (b - a);
+  c += fx * (d - c);
+  a += fy * (c - a);
+  std::memcpy(&out, &a, sizeof a);
 }
 
 // The same for every pixel of a run.
 struct Run {
   alignas(64) Cell layers[kRun];
-  alignas(64) int32_t place[kRun];               // in the grid, then in the photo
-  alignas(64) int32_t right[kRun], below[kRun];  // bytes on to its neighbours there
-  alignas(64) float fx[kRun], fy[kRun];          // the way to them
+  alignas(64) int32_t place[kRun];       // in the grid, then in the photo
+  alignas(64) int32_t below[kRun];       // bytes on to the neighbours in the next row there
+  alignas(64) float fx[kRun], fy[kRun];  // the way to the right and the lower ones
   alignas(64) uint32_t corners[4][kRun];         // four bytes of the photo each
   alignas(64) uint32_t rgb[kRun];
 };
@@ -138,15 +136,15 @@ MOUE_VERSIONS void compose_run(const Photo& photo, const Grid& grid, const Row& 
     split(x + k, run.layers[k].motion[0], right, left, run.fx[k]);
     split(y, run.layers[k].motion[1], bottom, top, run.fy[k]);
     run.place[k] = top * line + left * 3;
-    run.right[k] = run.fx[k] > 0 ? 3 : 0;
     run.below[k] = run.fy[k] > 0 ? line : 0;
   }
   for (int64_t k = 0; k < count; ++k) {
-    const uint8_t *above = photo.pixels + run.place[k], *below = above + run.below[k];
-    run.corners[0][k] = photo.bytes(above);
-    run.corners[1][k] = photo.bytes(above + run.right[k]);
-    run.corners[2][k] = photo.bytes(below);
-    run.corners[3][k] = photo.bytes(below + run.right[k]);
+    const uint64_t above = photo.pair(run.place[k]);
+    const uint64_t below = photo.pair(run.place[k] + run.below[k]);
+    run.corners[0][k] = static_cast<uint32_t>(above);
+    run.corners[1][k] = static_cast<uint32_t>(above >> 24);
+    run.corners[2][k] = static_cast<uint32_t>(below);
+    run.corners[3][k] = static_cast<uint32_t>(below >> 24);
   }
   for (int64_t k = 0; k < count; ++k)
     run.rgb[k] = blend(run, k, 0) | blend(run, k, 1) | blend(run, k, 2);

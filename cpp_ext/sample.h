@@ -48,6 +48,20 @@ struct Photo {
     return word;
   }
 
+  // The pixel that begins at that byte, and its right neighbour from bit 24 on; in the last column
+  // some other bytes of the photo, or zeros.
+  MOUE_INLINE uint64_t pair(int64_t at) const {
+    const int64_t beyond = at + 8 - height * width * 3;
+    uint64_t word;
+    if (beyond <= 0) {
+      std::memcpy(&word, pixels + at, sizeof word);
+      return word;
+    }
+    word = 0;
+    std::memcpy(&word, pixels + at, static_cast<size_t>(8 - beyond));
+    return word;
+  }
+
  private:
   // Bytes become lanes with one mask; that leaves them times 1, 2^8 and 2^16, which is exact.
   static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__);

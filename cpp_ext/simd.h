@@ -6,6 +6,7 @@
 // Elsewhere than on x86 the baseline has its SIMD already (NEON on aarch64).
 #if defined(__x86_64__) && defined(__gnu_linux__) && defined(__GNUC__) && !defined(__clang__)
 #define MOUE_VERSIONS __attribute__((target_clones("avx512f", "avx2", "default")))
+#define MOUE_VERSIONS_BY_HAND  // functions of one name, each for its own __attribute__((target))
 #else
 #define MOUE_VERSIONS
 #endif

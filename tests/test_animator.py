@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import threading
+import tracemalloc
 import weakref
 from collections.abc import Iterator
 from dataclasses import FrozenInstanceError, replace
@@ -167,6 +169,71 @@ def test_memory_does_not_grow_with_the_frames(
         assert sum(reference() is not None for reference in shown) <= 2
         if asked == 100:
             break
+
+
+def test_a_frame_allocates_nothing_but_itself(
+    animator: moue.Animator, portrait: moue.Portrait
+) -> None:
+    weights = np.full(len(animator.actions), 0.5, np.float32)
+    animator.frame(portrait, weights)  # what stays with the thread
+    tracemalloc.start()
+    try:
+        for _ in range(5):
+            tracemalloc.reset_peak()
+            before = tracemalloc.get_traced_memory()[0]
+            frame = animator.frame(portrait, weights)
+            grown = tracemalloc.get_traced_memory()[1] - before
+            assert frame.nbytes <= grown < frame.nbytes + 20_000
+            del frame
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_a_curve_is_made_side_by_side_and_shown_in_order(
+    tiny_bundle: Path, portrait: moue.Portrait, batch: int
+) -> None:
+    curve = HAPPY.rise(seconds=1, fps=20)
+    with moue.Animator(tiny_bundle, threads=3) as animator:
+        frames = list(animator.frames(portrait, curve, batch))
+        alone = [
+            animator.frame(portrait, dict(zip(curve.actions, map(float, row), strict=True)))
+            for row in curve.values
+        ]
+    assert len(frames) == len(alone) == 20
+    assert max(levels(a, b) for a, b in zip(frames, alone, strict=True)) <= 1
+    assert len({frame.tobytes() for frame in alone}) > 10  # or the order shows nothing
+
+
+def test_a_curve_left_early_leaves_no_thread_and_reads_no_further_than_it_must(
+    tiny_bundle: Path, portrait: moue.Portrait, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = 0
+    render = moue.Animator._render
+
+    def counted(*arguments: Any) -> Any:
+        nonlocal begun
+        begun += 1
+        return render(*arguments)
+
+    monkeypatch.setattr(moue.Animator, "_render", counted)
+    with moue.Animator(tiny_bundle, threads=2) as animator:
+        frames = animator.frames(portrait, HAPPY.rise(seconds=10, fps=30))
+        next(frames)
+        frames.close()
+        assert begun <= 3
+        assert not any(t.name.startswith("side by side") for t in threading.enumerate())
+
+
+def test_what_fails_in_a_frame_of_a_curve_is_raised(
+    tiny_bundle: Path, portrait: moue.Portrait
+) -> None:
+    with moue.Animator(tiny_bundle, threads=2) as animator:
+        frames = animator.frames(portrait, HAPPY.rise(seconds=1, fps=30))
+        next(frames)
+        animator.close()
+        with pytest.raises(UsageError, match="closed"):
+            list(frames)
 
 
 def test_portraits_cannot_be_changed(portrait: moue.Portrait) -> None:

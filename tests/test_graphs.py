@@ -68,7 +68,7 @@ def test_float32_reaches_constants_casts_and_branches() -> None:
 
 def by_hand(animator: moue.Animator, face: moue.animator.EncodedFace, photo, vectors) -> NDArray:
     """f(I, a) over the face square as the animator computes it, but not rounded to 8 bits."""
-    outputs = animator._decode(face, vectors)
+    outputs = animator._decode(face, vectors, threads=1)
     flow = outputs["flow"] - face.rest_flow
     mask = (outputs["mask"] - face.rest_mask).clip(0, 1)
     rows, columns = np.mgrid[:SIZE, :SIZE]
@@ -101,7 +101,7 @@ def test_one_graph_is_the_animator(
         frames = run(single, {"photo": square[None], "actions": vectors})
         assert frames.shape == (3, 3, SIZE, SIZE)
         assert np.abs(frames[0] - square).max() < 1e-5
-        assert np.abs(frames - wanted).max() * 255 < 0.1
+        assert np.abs(frames - wanted).max() * 255 < 0.5  # the animator holds residuals in FP16
         assert np.abs(frames[2] - frames[0]).max() * 255 > 20
         alone = run(single, {"photo": square[None], "actions": vectors[2:]})
         assert np.abs(alone - frames[2:]).max() * 255 < 0.1
@@ -187,3 +187,20 @@ def test_for_cpu_of_a_bundle(tiny_bundle: Path, graph: str) -> None:
         for value in single.graph.input
     }
     assert np.array_equal(run(fast, inputs), run(single, inputs))
+
+
+def test_for_cpu_rounds_the_outputs_it_is_told_to(tiny_bundle: Path) -> None:
+    bundle = load_bundle(tiny_bundle)
+    photo = np.random.default_rng(0).random((1, 3, SIZE, SIZE), np.float32)
+    named = {}
+    for halves in ([], ["residual_4"]):
+        session = onnxruntime.InferenceSession(
+            for_cpu(bundle.graph("encoder"), halves).SerializeToString(),
+            providers=["CPUExecutionProvider"],
+        )
+        names = [output.name for output in session.get_outputs()]
+        named[len(halves)] = dict(zip(names, session.run(None, {"photo": photo}), strict=True))
+    single, rounded = named[0], named[1]
+    assert {n for n, a in rounded.items() if a.dtype == np.float16} == {"residual_4"}
+    assert np.array_equal(rounded["residual_4"], single["residual_4"].astype(np.float16))
+    assert np.array_equal(rounded["residual_8"], single["residual_8"])

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
@@ -20,6 +22,7 @@ from moue.actions import ActionCurve, Weights, action_vector
 from moue.bundle import Bundle, load_bundle
 from moue.crop import Face, Square, find_faces
 from moue.errors import NoFaceError, UsageError
+from moue.expressions import with_saved
 from moue.files import Closing
 from moue.kernels.cores import usable_cores
 from moue.photo import Source, read_photo
@@ -29,6 +32,8 @@ from moue.runtimes.select import select_runtime
 if TYPE_CHECKING:
     from moue.runtimes.device_array import DeviceArray
     from moue.runtimes.frame_loop import FrameLoop
+
+SIDE_BY_SIDE = 8  # frames at most that are made at once: they must not fill the memory
 
 Features = Mapping[int, NDArray[np.float32]]  # by level size
 
@@ -41,7 +46,7 @@ class EncodedFace:
         square: where it is in the photo.
         landmarks: float32 [478, 3], photo pixels.
         base: `e0`, float32 [C, h, w] by level size.
-        residual: `e_i`, float32 [n, C, h, w] by level size, where actions act.
+        residual: `e_i`, float16 [n, C, h, w] by level size, where actions act.
         rest_flow: float32 [2, S, S], the decoder's flow at a = 0, subtracted from every frame's.
         rest_mask: float32 [S, S], its mask at a = 0.
     """
@@ -49,7 +54,7 @@ class EncodedFace:
     square: Square
     landmarks: NDArray[np.float32] = field(repr=False)
     base: Features = field(repr=False)
-    residual: Features = field(repr=False)
+    residual: Mapping[int, NDArray[np.float16]] = field(repr=False)
     rest_flow: NDArray[np.float32] = field(repr=False)
     rest_mask: NDArray[np.float32] = field(repr=False)
 
@@ -113,8 +118,9 @@ class Animator(Closing):
 
     @property
     def expressions(self) -> Mapping[str, Mapping[str, float]]:
-        """The bundle's expressions: weight in [0, 1] by action, by name."""
-        return self.bundle.expressions
+        """Weight in [0, 1] by action, by name: the bundle's, then those saved that it can play."""
+        known, actions = with_saved(self.bundle.expressions), set(self.actions)
+        return {name: weights for name, weights in known.items() if weights.keys() <= actions}
 
     def prepare(self, photo: Source, face: str | int | Face = "largest") -> Portrait:
         """Reads a photo, finds its faces and encodes them: the work that all frames share.
@@ -211,7 +217,7 @@ class Animator(Closing):
         features = self.runtime.encode(square[None])
         base = {level.size: features[f"base_{level.size}"][0] for level in self.bundle.levels}
         residual = {
-            level.size: features[f"residual_{level.size}"]
+            level.size: features[f"residual_{level.size}"].astype(np.float16, copy=False)
             for level in self.bundle.levels
             if level.residual
         }
@@ -219,7 +225,8 @@ class Animator(Closing):
             {
                 f"{'skip' if level.residual else 'base'}_{level.size}": base[level.size][None]
                 for level in self.bundle.levels
-            }
+            },
+            one_core=True,
         )
         return EncodedFace(
             face.square,
@@ -277,11 +284,32 @@ class Animator(Closing):
     ) -> Iterator[NDArray[np.uint8]]:
         """Frames of action vectors; a device may work on `ahead` batches beyond the one awaited."""
         loop = self._loop(portrait, batch)
+        cores = min(self.threads, SIDE_BY_SIDE // batch)
         if loop is not None:
             yield from loop.frames(_batches(vectors, loop.batch), ahead)
-            return
-        for rows in _batches(vectors, batch):
-            yield from self._render(portrait, rows)
+        elif ahead and cores > 1:
+            yield from self._side_by_side(portrait, _batches(vectors, batch), cores)
+        else:
+            for rows in _batches(vectors, batch):
+                yield from self._render(portrait, rows, self.threads)
+
+    def _side_by_side(
+        self, portrait: Portrait, batches: Iterator[NDArray[np.float32]], cores: int
+    ) -> Iterator[NDArray[np.uint8]]:
+        """Frames of a known curve, a core each: no core waits for another within a frame."""
+        pool = ThreadPoolExecutor(cores, "side by side")
+        try:
+            made = deque(
+                pool.submit(self._render, portrait, rows, 1) for rows in islice(batches, cores)
+            )
+            while made:
+                frames = made.popleft().result()
+                made.extend(
+                    pool.submit(self._render, portrait, rows, 1) for rows in islice(batches, 1)
+                )
+                yield from frames
+        finally:  # whatever ends this, no thread still uses the runtime
+            pool.shutdown(cancel_futures=True)
 
     def _loop(self, portrait: Portrait, batch: int) -> FrameLoop | None:
         """What makes the frames where the runtime computes; None on the CPU."""
@@ -292,13 +320,15 @@ class Animator(Closing):
                 self._loops.setdefault(portrait, {})[batch] = loop
         return loop
 
-    def _render(self, portrait: Portrait, vectors: NDArray[np.float32]) -> list[NDArray[np.uint8]]:
+    def _render(
+        self, portrait: Portrait, vectors: NDArray[np.float32], threads: int
+    ) -> list[NDArray[np.uint8]]:
         """One frame per row of float32 [T, n]; rows of zeros are the photo and cost no decoding."""
         frames = [portrait.photo] * len(vectors)
         moving = np.flatnonzero(vectors.any(axis=1))
         if moving.size:
             for face in portrait.faces:  # each on what the ones before it left
-                outputs = self._decode(face, vectors[moving])
+                outputs = self._decode(face, vectors[moving], threads)
                 outputs["flow"] -= face.rest_flow
                 outputs["mask"] -= face.rest_mask
                 for row, index in enumerate(moving):
@@ -308,11 +338,11 @@ class Animator(Closing):
                         outputs["flow"][row],
                         outputs["mask"][row, 0],
                         outputs["colour"][row],
-                        threads=self.threads,
+                        threads=threads,
                     )
         return [frame.copy() if frame is portrait.photo else frame for frame in frames]
 
-    def _decode(self, face: EncodedFace, vectors: NDArray[np.float32]) -> Tensors:
+    def _decode(self, face: EncodedFace, vectors: NDArray[np.float32], threads: int) -> Tensors:
         """The decoder on eq. 7's sums, `F(I, a) = e0(I) + Σ a_i · e_i(I)`, level by level.
 
         The sums stand in memory that each thread keeps from frame to frame, the decoder's inputs.
@@ -333,11 +363,11 @@ class Animator(Closing):
                     face.residual[size],
                     vectors,
                     self._sums.by_size[size],
-                    threads=self.threads,
+                    threads=threads,
                 )
             else:
                 features[f"base_{size}"] = base[None]
-        return self.runtime.decode(features)
+        return self.runtime.decode(features, one_core=threads == 1)
 
 
 def _batches(vectors: Iterator[NDArray[np.float32]], size: int) -> Iterator[NDArray[np.float32]]:

@@ -22,12 +22,13 @@ from numpy.typing import NDArray
 
 import moue
 from moue import kernels
-from moue.actions import ActionCurve, mix
+from moue.actions import ActionCurve
 from moue.animator import Animator, Portrait
 from moue.bundle import load_bundle
 from moue.crop import Face, Square, find_faces
-from moue.errors import NoFaceError, UsageError
-from moue.files import check_file
+from moue.errors import NoFaceError, UsageError, VideoError
+from moue.expressions import mix
+from moue.files import whole_file
 from moue.photo import read_photo
 from moue.video import write_frames
 
@@ -35,8 +36,16 @@ SIZE = 512  # px, side of the face square where no photo says otherwise
 PLAIN = (1080, 1920)  # px, height and width of the picture that stands in for a photo
 WARM_UP = 0.5  # s, or three rounds if they take longer
 LEAST = 5  # rounds of any stage
+STUCK = 11.0  # s without a picture from the camera
 CLIP = 2, 30  # seconds and frames a second of the clip
+POWER = (  # where systems say how they save it: any Linux, laptops, Jetson
+    "/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor",
+    "/sys/firmware/acpi/platform_profile",
+    "/var/lib/nvpmodel/status",
+)
 PERCENTILES = (50, 95, 99)
+AXIS = "ms a frame: median, middle half, 1st to 99th percentile"
+BLUE = "#2171b5"
 PACKAGES = ("numpy", "onnxruntime", "onnx", "pillow", "av", "mediapipe")
 
 
@@ -96,6 +105,7 @@ def measure(
     size: int | None = None,
     batch: int = 1,
     seconds: float = 3.0,
+    camera: str | None = None,
 ) -> Report:
     """Measures every stage; each gets its share of the time, after a warm-up.
 
@@ -106,6 +116,7 @@ def measure(
             512, when None.
         batch: frames decoded at a time.
         seconds: of measuring, shared by the stages.
+        camera: what `moue live --camera` takes; its pictures are tracked. None leaves that out.
 
     Raises:
         UsageError: numbers that are out of range.
@@ -118,12 +129,13 @@ def measure(
     if not 0 < seconds <= 3600:
         raise UsageError(f"seconds must be in 0 … 3600, but got {seconds:g}")
     opened = load_bundle(bundle)
+    stages = [] if camera is None else [_track(camera, seconds / 8)]
     with Animator(opened, device, runtime, threads) as animator:
         pixels, face = _scene(photo, size)
         portrait = animator.prepare(pixels, face)
         curve = _curve(animator)
         work = list(_work(animator, portrait, pixels, face, curve, batch))
-        stages = [
+        stages += [
             Stage(name, what, _times(run, frames, seconds / len(work)))
             for name, what, run, frames in work
         ]
@@ -148,28 +160,45 @@ def measure(
 
 
 def plot(report: Report, path: Path) -> None:
-    """Draws how the times of every stage are spread; needs matplotlib."""
-    check_file(path)
-    try:
-        import matplotlib
-    except ImportError:
-        raise UsageError("--plot needs matplotlib: pip install matplotlib") from None
-    matplotlib.use("Agg")
-    from matplotlib.figure import Figure
+    """Draws how the times of every stage are spread, along a logarithmic axis, as a PNG."""
+    from PIL import Image, ImageDraw, ImageFont
 
-    figure = Figure(figsize=(8, 0.5 * len(report.stages) + 1.5), layout="constrained")
-    axes = figure.subplots()
-    stages = report.stages[::-1]
-    for k, stage in enumerate(stages):
-        least, low, middle, high, most = np.percentile(stage.times, (1, 25, 50, 75, 99))
-        axes.hlines(k, least, most, "tab:blue")
-        axes.barh(k, high - low, left=low, height=0.5, color="tab:blue", alpha=0.5)
-        axes.plot([middle], [k], "k|", markersize=12)
-    axes.set_yticks(range(len(stages)), [stage.name for stage in stages])
-    axes.set_xscale("log")
-    axes.set_xlabel("ms a frame: median, middle half, 1st to 99th percentile")
-    axes.set_title(f"{report.setting['processor']}: {report.fps:.1f} frames a second")
-    figure.savefig(path, dpi=150)
+    row, left, width, top = 44, 130, 1100, 70
+    stages = report.stages
+    spread = [np.percentile(stage.times, (1, 25, 50, 75, 99)) for stage in stages]
+    low, high = np.log10(min(s[0] for s in spread)), np.log10(max(s[-1] for s in spread))
+    low, high = np.floor(low * 2) / 2, np.ceil(high * 2 + 1e-9) / 2
+
+    def place(ms: float) -> float:
+        return left + (width - left - 90) * float((np.log10(ms) - low) / (high - low))
+
+    picture = Image.new("RGB", (width, top + row * len(stages) + 60), "white")
+    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(16)
+    bottom = top + row * len(stages)
+    draw.text((left, 20), f"{report.setting['processor']}: {report.fps:.1f} frames a second",
+              "black", font)  # fmt: skip
+    for power in range(int(np.ceil(low)), int(np.floor(high)) + 1):
+        x = place(10.0**power)
+        draw.line([(x, top), (x, bottom)], "#dddddd")
+        draw.text((x, bottom + 8), f"{10.0**power:g}", "black", font, anchor="ma")
+    draw.text((left, bottom + 34), AXIS, "black", font)
+    for k, (stage, (least, quarter, middle, rest, most)) in enumerate(
+        zip(stages, spread, strict=True)
+    ):
+        y = top + row * k + row // 2
+        draw.text((left - 12, y), stage.name, "black", font, anchor="rm")
+        draw.line([(place(least), y), (place(most), y)], BLUE, 2)
+        draw.rectangle([(place(quarter), y - 10), (place(rest), y + 10)], "#c6dbef", BLUE)
+        draw.line([(place(middle), y - 12), (place(middle), y + 12)], "black", 3)
+        draw.text(
+            (place(most) + 8, y),
+            f"{middle:.3g}" if middle < 100 else f"{middle:.0f}",
+            "black",
+            font,
+            anchor="lm",
+        )
+    with whole_file(path) as part:
+        picture.save(part, "PNG")
 
 
 def _scene(photo: str | None, size: int | None) -> tuple[NDArray[np.uint8], Face]:
@@ -224,6 +253,17 @@ def _work(
     moving = (dict(zip(curve.actions, map(float, row), strict=True)) for row in cycle(curve.values))
     frames = animator.frames(portrait, moving, batch)
     yield "frame", "skip-sum, decode, compose", lambda: list(islice(frames, batch)), batch
+    yield (
+        "curve",
+        "frames known ahead",
+        lambda: _consume(animator, portrait, curve, batch),
+        len(curve),
+    )
+
+
+def _consume(animator: Animator, portrait: Portrait, curve: ActionCurve, batch: int) -> None:
+    for _ in animator.frames(portrait, curve, batch):
+        pass
 
 
 def _steps(
@@ -251,6 +291,28 @@ def _steps(
     yield "skip-sum", f"{np.count_nonzero(vectors[0])} actions", sum_skips, batch
     yield "decode", "", lambda: animator.runtime.decode(features), batch
     yield "compose", "into a new frame", compose, 1
+
+
+def _track(source: str, seconds: float) -> Stage:
+    """The newest pictures of a camera or of a file that plays, again and again, as a camera."""
+    from moue.tracking import Tracker
+    from moue.video.camera import open_camera
+
+    times: list[float] = []
+    seen, number = 0, -1
+    with Tracker() as tracker, open_camera(source, loop=True) as camera:
+        begin = time.perf_counter()
+        while len(times) < LEAST + 1 or time.perf_counter() - begin < seconds:
+            fresh = camera.newer(number, timeout=STUCK)
+            if fresh is None:
+                raise VideoError(f"{source} gives no pictures any more")
+            number = fresh.number
+            start = time.perf_counter()
+            tracked = tracker.track(fresh.item, fresh.seconds)
+            times.append((time.perf_counter() - start) * 1000)
+            seen += tracked.landmarks is not None
+    what = f"a picture's face and actions; a face in {seen} of {len(times)}"
+    return Stage("track", what, np.array(times[1:]))
 
 
 def _clip(animator: Animator, portrait: Portrait, curve: ActionCurve, batch: int) -> Stage:
@@ -293,11 +355,11 @@ def _peak_memory() -> float:
 
 
 def _machine() -> dict[str, Any]:
-    governor = _text("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+    power = [text for path in POWER if (text := _text(path).strip())]
     models = [line for line in _text("/proc/cpuinfo").splitlines() if "model name" in line.lower()]
     return {
         "processor": models[0].partition(":")[2].strip() if models else platform.machine(),
-        "power_mode": governor.strip() or None,
+        "power_mode": ", ".join(power) or None,
         "platform": platform.platform(),
         "python": platform.python_version(),
         "versions": {name: _version(name) for name in PACKAGES},

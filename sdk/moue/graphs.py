@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -25,16 +26,18 @@ def as_float32(model: onnx.ModelProto) -> onnx.ModelProto:
     return converted
 
 
-def for_cpu(model: onnx.ModelProto) -> onnx.ModelProto:
+def for_cpu(model: onnx.ModelProto, halves: Collection[str] = ()) -> onnx.ModelProto:
     """The graph, itself changed, as ONNX Runtime runs it fastest on a CPU: the same numbers.
 
-    It computes in float32, but its weights stay FP16 until the runtime, opening it, widens them:
-    half of the bytes to write and read. Pixel shuffles become two transpositions each.
+    It computes in float32, but its weights stay FP16 until the runtime widens them: half of the
+    bytes to write and read. Pixel shuffles become two transpositions each. The outputs
+    named in `halves` are rounded to FP16 at the end.
     """
     graph = model.graph
-    halves = [tensor for tensor in graph.initializer if tensor.data_type == TensorProto.FLOAT16]
     widen = []
-    for tensor in halves:
+    for tensor in graph.initializer:
+        if tensor.data_type != TensorProto.FLOAT16:
+            continue
         name, tensor.name = tensor.name, f"{tensor.name}/half"
         widen.append(helper.make_node("Cast", [tensor.name], [name], to=TensorProto.FLOAT))
     nodes = [*widen, *graph.node]
@@ -46,7 +49,19 @@ def for_cpu(model: onnx.ModelProto) -> onnx.ModelProto:
     del graph.node[:]
     for node in nodes:
         graph.node.extend(_transposed_shuffle(graph, node, sizes))
+    for value in graph.output:
+        if value.name in halves:
+            _rounded_output(graph, value)
     return model
+
+
+def _rounded_output(graph: onnx.GraphProto, value: onnx.ValueInfoProto) -> None:
+    single = f"{value.name}/single"
+    for node in graph.node:
+        node.input[:] = [single if name == value.name else name for name in node.input]
+        node.output[:] = [single if name == value.name else name for name in node.output]
+    graph.node.append(helper.make_node("Cast", [single], [value.name], to=TensorProto.FLOAT16))
+    value.type.tensor_type.elem_type = TensorProto.FLOAT16
 
 
 def _transposed_shuffle(

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import json
+from fractions import Fraction
 
 import pytest
 from PIL import Image
 
 from tests.cli import assert_one_line
 
-STAGES = {"find face", "prepare", "skip-sum", "decode", "compose", "frame", "clip"}
+STAGES = {"find face", "prepare", "skip-sum", "decode", "compose", "frame", "curve", "clip"}
 
 
 def test_table_on_stderr_and_json_last_on_stdout(moue, tiny_bundle, tmp_path):
@@ -45,6 +46,18 @@ def test_a_photo_is_scaled_to_the_face(moue, tiny_bundle, photo):
     assert report["photo"][0] == report["photo"][1] < 512
 
 
+def test_what_a_camera_shows_is_tracked(moue, tiny_bundle, sliding):
+    ran = moue(
+        "benchmark", "--bundle", tiny_bundle, "--seconds", 0.1,
+        "--camera", sliding(16, Fraction(30)),
+    )  # fmt: skip
+    assert ran.code == 0
+    stages = json.loads(ran.out)["stages"]
+    assert set(stages) == STAGES | {"track"}
+    assert stages["track"]["rounds"] >= 5
+    assert "a face in 6 of 6" in ran.err
+
+
 @pytest.mark.parametrize(
     ("options", "code", "words"),
     [
@@ -54,6 +67,7 @@ def test_a_photo_is_scaled_to_the_face(moue, tiny_bundle, photo):
         (["--batch", 0], 2, "batch must be"),
         (["--photo", "missing.jpg"], 1, "missing.jpg"),
         (["--plot", "nowhere/times.png"], 1, "nowhere"),
+        (["--camera", "missing.mp4"], 1, "missing.mp4"),
     ],
 )
 def test_refusals(moue, tiny_bundle, options, code, words):

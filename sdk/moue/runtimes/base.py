@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from moue.runtimes.frame_loop import FrameLoop, PreparedFace
 
 Tensors = dict[str, NDArray[np.float32]]
+HALF_INFINITY = 0x7C00  # its bits; those of NaN, but for the sign, are more
 Shape = tuple[int | str, ...]  # a name stands for an axis of any length
 FRAMES = "frames"
 
@@ -59,25 +60,29 @@ class Runtime(Closing):
             photo: float32 [1, 3, S, S] in [0, 1], the face square.
 
         Returns:
-            `base_{size}` float32 [1, C, h, w] for every level, `residual_{size}` float32
-            [n, C, h, w] for every level where actions act.
+            `base_{size}` float32 [1, C, h, w] for every level, `residual_{size}` float32 or
+            float16 [n, C, h, w] for every level where actions act.
         """
         self._check_inputs({"photo": photo}, self.encoder_inputs)
         return self._checked(self._encode(photo), self.encoder_outputs)
 
-    def decode(self, features: Mapping[str, NDArray[np.float32]]) -> Tensors:
+    def decode(
+        self, features: Mapping[str, NDArray[np.float32]], one_core: bool = False
+    ) -> Tensors:
         """The decoder's raw outputs for T frames.
 
         Args:
             features: `skip_{size}` float32 [T, C, h, w] for every level where actions act
                 (eq. 7: `skip = e0 + Σ a_i e_i`), `base_{size}` float32 [1, C, h, w] for the others.
+            one_core: where a CPU decodes, on the calling thread alone: other threads decode others.
 
         Returns:
             `flow` float32 [T, 2, S, S], `mask` [T, 1, S, S] and `colour` [T, 3, S, S], which hold
             until the same thread decodes again.
         """
         self._check_inputs(features, self.decoder_inputs)
-        return self._checked(self._decode(features), self.decoder_outputs)
+        decode = self._decode_on_one_core if one_core else self._decode
+        return self._checked(decode(features), self.decoder_outputs)
 
     def frame_loop(
         self, photo: NDArray[np.uint8], faces: Sequence[PreparedFace], batch: int = 1
@@ -99,6 +104,9 @@ class Runtime(Closing):
 
     @abstractmethod
     def _decode(self, features: Mapping[str, NDArray[np.float32]]) -> Tensors: ...
+
+    def _decode_on_one_core(self, features: Mapping[str, NDArray[np.float32]]) -> Tensors:
+        return self._decode(features)
 
     @abstractmethod
     def _release(self) -> None: ...
@@ -127,12 +135,19 @@ class Runtime(Closing):
                     f"the bundle's {name} must be {list(shape)}, "
                     f"but came out as {list(outputs[name].shape)}"
                 )
-            if not np.isfinite(outputs[name]).all():
+            if not _finite(outputs[name]):
                 raise RuntimeUnavailableError(
                     f"{self.name} on {self.device} gave {name} values that are not finite; "
                     "try another --runtime or --device"
                 )
         return outputs
+
+
+def _finite(array: NDArray[Any]) -> bool:
+    """Whether no number is infinite or none; for float32 without memory of its own."""
+    if array.dtype == np.float16:
+        return bool(((array.view(np.uint16) & 0x7FFF) < HALF_INFINITY).all())
+    return bool(np.isfinite(array.min()) and np.isfinite(array.max()))
 
 
 def _fits(array: NDArray[np.float32], shape: Shape) -> bool:

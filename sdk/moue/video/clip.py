@@ -163,7 +163,8 @@ CODECS = {
         bt709=True,
         sound=True,
         container_options=(("movflags", "+faststart"),),
-        encoder_options=(("crf", "18"), ("preset", "veryfast")),
+        # Every picture that x264 looks ahead stays in memory: 23 MB less at 1024² than its ten take.
+        encoder_options=(("crf", "18"), ("preset", "veryfast"), ("rc-lookahead", "4")),
     ),
     ".gif": Codec(
         *("gif", "gif", _palette_pictures),
