@@ -17,6 +17,15 @@ settings.register_profile("moue", deadline=None, derandomize=True, database=None
 settings.load_profile("moue")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_expressions_of_the_developers_own(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle folder, shared: copy it before changing it."""

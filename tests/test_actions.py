@@ -16,11 +16,10 @@ from moue.actions import (
     ActionCurve,
     Expression,
     action_vector,
-    expression,
-    mix,
     parse_fps,
 )
 from moue.errors import ActionError, CurveError, MoueError
+from moue.expressions import expression
 
 NAN, INF = float("nan"), float("inf")
 HUGE = pytest.param(10**5000, id="huge")
@@ -83,11 +82,6 @@ def test_wrong_vectors(weights: Any, message: str) -> None:
         action_vector(weights, NAMES)
 
 
-def test_unknown_expression_suggests() -> None:
-    with pytest.raises(ActionError, match=r"did you mean happy\? \(known: happy, sad"):
-        expression("hapy")
-
-
 def test_rise_is_the_papers_ramp() -> None:
     happy = expression("happy")
     curve = happy.rise(seconds=2, fps=30)
@@ -130,17 +124,6 @@ def test_wrong_durations(seconds: Any) -> None:
     for make in (expression("happy").rise, expression("happy").pulse):
         with pytest.raises(CurveError, match="seconds must be"):
             make(seconds=seconds)
-
-
-def test_mix_adds_and_caps() -> None:
-    mixed = mix({"happy": 0.5, "surprise": 1.0}, actions={"jawOpen": 0.9, "cheekPuff": 0.2})
-    assert mixed.weights["mouthSmileLeft"] == pytest.approx(0.45)
-    assert mixed.weights["jawOpen"] == 1
-    assert mixed.weights["cheekPuff"] == 0.2
-    with pytest.raises(CurveError, match="the degree of happy"):
-        mix({"happy": NAN})
-    with pytest.raises(ActionError, match="unknown expression"):
-        mix({"glad": 0.5})
 
 
 @pytest.mark.parametrize(

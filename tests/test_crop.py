@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -72,6 +74,32 @@ def test_a_rolled_head_is_found_and_straightened(portrait_photo: Photo, degrees:
     assert math.degrees(face.square.angle - level) == pytest.approx(degrees, abs=4)
 
 
+@pytest.mark.parametrize("turn", [1, 2, 3])
+def test_a_photo_on_its_side_or_head_is_found_as_it_lies(portrait_photo: Photo, turn: int) -> None:
+    level = find_faces(portrait_photo)[0]
+    (face,) = find_faces(np.rot90(portrait_photo, turn))
+    x, y = level.landmarks[:, 0], level.landmarks[:, 1]
+    where = ((y, 512 - x), (512 - x, 512 - y), (512 - y, x))[turn - 1]
+    missed = face.landmarks[:, :2] - np.stack(where, axis=1)
+    assert np.linalg.norm(missed, axis=1).mean() < 0.02 * level.square.side
+    rolled = math.degrees(face.square.angle - level.square.angle + turn * math.pi / 2) % 360
+    assert min(rolled, 360 - rolled) < 4
+
+
+@pytest.mark.parametrize(
+    "edges",
+    [(0, 220, 0, 512), (0, 512, 210, 512), (0, 512, 0, 250), (95, 192, 180, 270)],
+    ids=["chin", "left", "right", "all four"],
+)
+def test_a_face_over_the_edge_is_found(portrait_photo: Photo, edges: tuple[int, ...]) -> None:
+    top, bottom, left, right = edges
+    whole = find_faces(portrait_photo)[0].square
+    (face,) = find_faces(portrait_photo[top:bottom, left:right])
+    assert face.square.side == pytest.approx(whole.side, rel=0.15)
+    assert face.square.cx + left == pytest.approx(whole.cx, abs=0.08 * whole.side)
+    assert face.square.cy + top == pytest.approx(whole.cy, abs=0.08 * whole.side)
+
+
 @pytest.mark.parametrize("height", [90, 300])
 def test_faces_from_90_pixels_are_found_in_a_large_photo(
     portrait_photo: Photo, height: int
@@ -93,9 +121,22 @@ def test_several_faces_come_largest_first(portrait_photo: Photo) -> None:
     assert first.square.side > 1.4 * second.square.side
 
 
-def test_a_dim_grey_photo_is_a_photo(portrait_photo: Photo) -> None:
-    grey = (portrait_photo.mean(2, keepdims=True) * 0.3).astype(np.uint8).repeat(3, 2)
-    assert len(find_faces(grey)) == 1
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda photo: (photo.mean(2, keepdims=True) * 0.3).repeat(3, 2),
+        lambda photo: photo * 0.05,
+        lambda photo: (photo * 1.9 + 26).clip(0, 255),
+        lambda photo: (photo + np.random.default_rng(0).normal(0, 35, photo.shape)).clip(0, 255),
+    ],
+    ids=["dim and grey", "all but black", "overexposed", "noisy"],
+)
+def test_a_bad_photo_is_a_photo(
+    portrait_photo: Photo, change: Callable[[NDArray[Any]], NDArray[Any]]
+) -> None:
+    square = find_faces(portrait_photo)[0].square
+    (face,) = find_faces(change(portrait_photo.astype(np.float32)).astype(np.uint8))
+    assert face.square.side == pytest.approx(square.side, rel=0.1)
 
 
 @pytest.mark.parametrize(

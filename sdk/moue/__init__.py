@@ -9,7 +9,7 @@
 
 from importlib.metadata import PackageNotFoundError, version
 
-from moue.actions import ActionCurve, Expression, expression, mix
+from moue.actions import ActionCurve, Expression
 from moue.animator import Animator, Portrait
 from moue.errors import (
     ActionError,
@@ -21,6 +21,13 @@ from moue.errors import (
     PhotoError,
     RuntimeUnavailableError,
     UsageError,
+)
+from moue.expressions import (
+    expression,
+    mix,
+    remove_expression,
+    save_expression,
+    saved_expressions,
 )
 
 try:
@@ -45,4 +52,7 @@ __all__ = [
     "__version__",
     "expression",
     "mix",
+    "remove_expression",
+    "save_expression",
+    "saved_expressions",
 ]

@@ -113,7 +113,7 @@ class Expression:
 
     def at(self, degree: float) -> dict[str, float]:
         """The weights at one degree in [0, 1]: `a = degree · expression`."""
-        degree = _degree(degree, "degree")
+        degree = _degree(degree, f"the degree of {self.name}" if self.name else "degree")
         return {name: degree * weight for name, weight in self.weights.items()}
 
     def degrees(self, degrees: Sequence[float], fps: Rate = 30) -> ActionCurve:
@@ -133,38 +133,6 @@ class Expression:
         frames = _frame_count(seconds, fps, least=3)
         steps = np.minimum(np.arange(frames), np.arange(frames)[::-1])
         return self.degrees((steps / steps.max()).tolist(), fps)
-
-
-def expression(name: str, table: Mapping[str, Mapping[str, float]] = EXPRESSIONS) -> Expression:
-    """The expression of that name: `happy sad surprise angry disgust fear`, or those of `table`."""
-    if name not in table:
-        raise ActionError(
-            f"unknown expression {name!r}{suggest(str(name), table)} (known: {', '.join(table)})"
-        )
-    return Expression(name, table[name])
-
-
-def mix(
-    expressions: Mapping[str, float],
-    actions: Mapping[str, float] | None = None,
-    table: Mapping[str, Mapping[str, float]] = EXPRESSIONS,
-) -> Expression:
-    """A weighted sum of expressions, single actions added on top, each sum capped at 1.
-
-    Args:
-        expressions: degree in [0, 1] by expression name.
-        actions: weight in [0, 1] by action name.
-        table: where the expressions are looked up.
-    """
-    total: dict[str, float] = {}
-    parts = [
-        expression(name, table).at(_degree(degree, f"the degree of {name}"))
-        for name, degree in expressions.items()
-    ]
-    for part in (*parts, Expression("", actions or {}).weights):
-        for action, weight in part.items():
-            total[action] = min(1.0, total.get(action, 0.0) + weight)
-    return Expression("+".join([*expressions, *(actions or {})]), total)
 
 
 Weights: TypeAlias = Expression | Mapping[str, float] | Sequence[float] | NDArray[Any]

@@ -178,14 +178,18 @@ class Bundle:
         import onnx
         from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
+        data = self._read(name)
         try:
-            model = onnx.load_model_from_string(self._read(name))
-        except DecodeError:
-            raise BundleError(f"{self.folder}: the {name} is not an ONNX graph") from None
-        if _points_outside(model):
+            model = onnx.load_model_from_string(data)
+            if _points_outside(model):
+                raise BundleError(
+                    f"{self.folder}: the {name} keeps weights outside its file; store them inside"
+                )
+            onnx.checker.check_model(data)
+        except (DecodeError, UnicodeDecodeError, onnx.checker.ValidationError) as error:
             raise BundleError(
-                f"{self.folder}: the {name} keeps weights outside its file; store them inside"
-            )
+                f"{self.folder}: the {name} is not an ONNX graph: {one_line(error)}"
+            ) from None
         return model
 
     def _read(self, name: str) -> bytes:
@@ -254,17 +258,22 @@ def _reason(error: Exception) -> str:
 
 
 def _points_outside(message: Any) -> bool:
-    """Whether any tensor anywhere in a protobuf message keeps its data in another file."""
+    """Whether any tensor anywhere in a protobuf message keeps its data in another file.
+
+    Every string is decoded on the way; UnicodeDecodeError where one is no text.
+    """
     import onnx
     from google.protobuf.message import Message
 
     if isinstance(message, onnx.TensorProto):
         return bool(message.data_location == onnx.TensorProto.EXTERNAL or message.external_data)
-    values = [value for kind, value in message.ListFields() if kind.message_type is not None]
-    parts = (
-        part for value in values for part in ([value] if isinstance(value, Message) else value)
-    )
-    return any(_points_outside(part) for part in parts)
+    parts: list[Any] = []
+    for _, value in message.ListFields():
+        if isinstance(value, Message):
+            parts.append(value)
+        elif not isinstance(value, (str, bytes, int, float)):
+            parts += value
+    return any(_points_outside(part) for part in parts if isinstance(part, Message))
 
 
 def _check_files(folder: Path, manifest: Manifest) -> None:

@@ -10,13 +10,14 @@ import importlib
 import math
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec, module_from_spec
 from itertools import accumulate
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +34,11 @@ FACE_OVAL = (
     *(152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109),
 )
 
+Box: TypeAlias = tuple[float, float, float, float]  # score, centre x, centre y, side in pixels
+
 _DETECTION_CONFIDENCE = 0.5
+_UPRIGHT = 0.9  # score of the far-sighted detector above which a face hardly lies on its side
+_VIEW = 384  # px, twice what that detector looks at
 _MESH_MARGINS = (2.0, 1.5, 3.0)  # sides of the region given to the face mesh, in detected boxes
 _TILE_OVERLAP = 0.5
 
@@ -109,21 +114,24 @@ def find_faces(photo: NDArray[np.uint8]) -> list[Face]:
     face_detection, face_mesh = import_mediapipe(
         "python.solutions.face_detection", "python.solutions.face_mesh"
     )
-    with (
-        quiet_stderr(),
-        face_detection.FaceDetection(
-            model_selection=1, min_detection_confidence=_DETECTION_CONFIDENCE
-        ) as detector,
-        face_mesh.FaceMesh(static_image_mode=True, refine_landmarks=True) as mesh,
-    ):
-        boxes = detect(detector, photo)
-        if not boxes:
-            for left, top, edge in _tiles(photo):
-                tile = np.ascontiguousarray(photo[top : top + edge, left : left + edge])
-                boxes += [(s, x + left, y + top, side) for s, x, y, side in detect(detector, tile)]
+    with quiet_stderr(), ExitStack() as opened:
+
+        @cache
+        def near() -> Any:  # opened when it is first asked for
+            return opened.enter_context(
+                face_detection.FaceDetection(_DETECTION_CONFIDENCE, model_selection=0)
+            )
+
+        far = opened.enter_context(
+            face_detection.FaceDetection(_DETECTION_CONFIDENCE, model_selection=1)
+        )
+        mesh = opened.enter_context(
+            face_mesh.FaceMesh(static_image_mode=True, refine_landmarks=True)
+        )
         faces: list[Face] = []
-        for score, x, y, side in sorted(boxes, reverse=True):
-            landmarks = _landmarks(mesh, photo, x, y, side)
+        for score, x, y, side in sorted(_boxes(far, near, photo), reverse=True):
+            turn = 0 if score >= _UPRIGHT else _turn(near, photo, x, y, side)
+            landmarks = _landmarks(mesh, photo, x, y, side, turn)
             if landmarks is None:
                 continue
             face = Face(Square.around(landmarks), landmarks, score)
@@ -132,11 +140,11 @@ def find_faces(photo: NDArray[np.uint8]) -> list[Face]:
     return sorted(faces, key=lambda face: -face.square.side)
 
 
-def detect(detector: Any, photo: NDArray[np.uint8]) -> list[tuple[float, float, float, float]]:
-    """Score, centre x, centre y and side of every face box, in pixels."""
+def detect(detector: Any, photo: NDArray[np.uint8]) -> list[Box]:
+    """Every face box that a MediaPipe detector finds in a photo."""
     height, width = photo.shape[:2]
     boxes = []
-    for detection in detector.process(photo).detections or ():
+    for detection in detector.process(np.ascontiguousarray(photo)).detections or ():
         box = detection.location_data.relative_bounding_box
         boxes.append(
             (
@@ -147,6 +155,49 @@ def detect(detector: Any, photo: NDArray[np.uint8]) -> list[tuple[float, float, 
             )
         )
     return boxes
+
+
+def _boxes(far: Any, near: Callable[[], Any], photo: NDArray[np.uint8]) -> list[Box]:
+    """Every face box by the first way that finds any: the usual one, then dearer ones.
+
+    `near` finds the faces that fill a photo or hang over its edge, tiles find the small ones, and
+    quarter turns those in a photo that lies on its side.
+    """
+    boxes = detect(far, photo)
+    if boxes:
+        return boxes
+    small = _shrunk(photo)
+    boxes = _detect_turned(near(), *small)
+    if not boxes:
+        for left, top, edge in _tiles(photo):
+            tile = detect(far, photo[top : top + edge, left : left + edge])
+            boxes += [(score, x + left, y + top, side) for score, x, y, side in tile]
+    for turn in (1, 2, 3):
+        boxes = boxes or _detect_turned(far, *small, turn) or _detect_turned(near(), *small, turn)
+    return boxes
+
+
+def _shrunk(photo: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], int]:
+    """The photo averaged to at most twice what a detector looks at, and by which factor.
+
+    Averaging stills noise; but a detector sees small faces better in the photo as it is.
+    """
+    from PIL import Image
+
+    factor = -(-max(photo.shape[:2]) // _VIEW)
+    return np.asarray(Image.fromarray(photo).reduce(factor)), factor
+
+
+def _detect_turned(
+    detector: Any, small: NDArray[np.uint8], factor: int, turn: int = 0
+) -> list[Box]:
+    """The face boxes of a photo in what `_shrunk` made of it, after that many quarter turns."""
+    found = detect(detector, np.rot90(small, turn))
+    centres = _turned_back(np.array([box[1:3] for box in found]).reshape(-1, 2), turn, small)
+    return [
+        (box[0], factor * x, factor * y, factor * box[3])
+        for box, (x, y) in zip(found, centres.tolist(), strict=True)
+    ]
 
 
 def _tiles(photo: NDArray[np.uint8]) -> Iterator[tuple[int, int, int]]:
@@ -161,23 +212,56 @@ def _tiles(photo: NDArray[np.uint8]) -> Iterator[tuple[int, int, int]]:
                 yield x, y, side
 
 
+def _turn(
+    near: Callable[[], Any], photo: NDArray[np.uint8], x: float, y: float, side: float
+) -> int:
+    """The quarter turns, as `numpy.rot90` counts them, after which a face stands most upright.
+
+    MediaPipe's far-sighted detector finds faces that lie or hang upside down, but not how they
+    stand; its near-sighted one scores them highest when they stand.
+    """
+    region = _shrunk(_around(photo, x, y, side * _MESH_MARGINS[0])[0])
+    scores = [
+        max((box[0] for box in _detect_turned(near(), *region, turn)), default=0.0)
+        for turn in range(4)
+    ]
+    return scores.index(max(scores))
+
+
 def _landmarks(
-    mesh: Any, photo: NDArray[np.uint8], x: float, y: float, side: float
+    mesh: Any, photo: NDArray[np.uint8], x: float, y: float, side: float, turn: int
 ) -> NDArray[np.float32] | None:
     """The face mesh at a detected box, or None where there is no face after all."""
-    height, width = photo.shape[:2]
     for margin in _MESH_MARGINS:
-        half = max(16, round(side * margin / 2))
-        left, top = round(x) - half, round(y) - half
-        rows = np.clip(np.arange(top, top + 2 * half), 0, height - 1)
-        columns = np.clip(np.arange(left, left + 2 * half), 0, width - 1)
-        found = mesh.process(np.ascontiguousarray(photo[rows[:, None], columns]))
+        region, left, top = _around(photo, x, y, side * margin)
+        found = mesh.process(np.ascontiguousarray(np.rot90(region, turn)))
         for face in found.multi_face_landmarks or ():
-            points = np.array([(p.x, p.y, p.z) for p in face.landmark], np.float32) * (2 * half)
+            points = np.array([(p.x, p.y, p.z) for p in face.landmark], np.float32) * len(region)
+            points[:, :2] = _turned_back(points[:, :2], turn, region)
             points[:, :2] += (left, top)
             if np.linalg.norm(points[list(FACE_OVAL), :2].mean(0) - (x, y)) < side:
                 return points
     return None
+
+
+def _around(
+    photo: NDArray[np.uint8], x: float, y: float, side: float
+) -> tuple[NDArray[np.uint8], int, int]:
+    """A square of the photo, its edge continued where it ends, and the square's top left corner."""
+    height, width = photo.shape[:2]
+    half = max(16, round(side / 2))
+    left, top = round(x) - half, round(y) - half
+    rows = np.clip(np.arange(top, top + 2 * half), 0, height - 1)
+    columns = np.clip(np.arange(left, left + 2 * half), 0, width - 1)
+    return photo[rows[:, None], columns], left, top
+
+
+def _turned_back(points: NDArray[Any], turn: int, picture: NDArray[np.uint8]) -> NDArray[Any]:
+    """Points [n, 2] (x, y) of a picture turned by `numpy.rot90` where they are in the picture."""
+    height, width = picture.shape[:2]
+    x, y = points.T
+    turned = ((x, y), (width - y, x), (width - x, height - y), (y, height - x))
+    return np.stack(turned[turn], axis=1)
 
 
 def _same(a: Square, b: Square) -> bool:

@@ -22,6 +22,23 @@ def part_path(folder: Path) -> Path:
     return folder / f".moue-{secrets.token_hex(6)}.part"
 
 
+def user_folder(variable: str, default: str) -> Path:
+    """moue's folder among the user's own, as the XDG Base Directory Specification places it.
+
+    Args:
+        variable: `XDG_CACHE_HOME` or `XDG_CONFIG_HOME`; counts where it holds an absolute path.
+        default: where else, such as `~/.cache`.
+
+    Raises:
+        OutputError: the user has no home.
+    """
+    given = os.environ.get(variable, "")
+    root = given if os.path.isabs(given) else os.path.expanduser(default)
+    if not os.path.isabs(root):
+        raise OutputError(f"this user has no home folder; set {variable} to a folder")
+    return Path(root) / "moue"
+
+
 def check_file(path: Path) -> None:
     """Raises OutputError unless a file could be written, or written anew, at `path`."""
     if path.is_dir():

@@ -9,46 +9,8 @@ from typing import NoReturn
 import moue
 from moue.actions import EXPRESSIONS
 from moue.errors import UsageError
+from moue.examples import EXAMPLES
 from moue.runtimes.select import RUNTIMES
-
-EXAMPLES = {
-    "animate": """examples:
-  moue animate photo.jpg --expression happy -o happy.mp4
-  moue animate photo.jpg --mix happy=0.5,surprise=0.5 --curve pulse --seconds 3 -o both.gif
-  moue animate photo.jpg --action jawOpen=0.4 --action eyeBlinkLeft=1 -o wink.png
-  moue animate photo.jpg --expression sad --degrees 0,0.25,0.5,1 -o frames/""",
-    "drive": """examples:
-  moue drive photo.jpg me.mp4 -o driven.mp4
-  moue drive photo.jpg me.mp4 --neutral 2.5 --gain mouthSmileLeft=1.3,mouthSmileRight=1.3 -o out.mp4
-  moue drive photo.jpg me.mp4 --save-curve a.json -o out.mp4
-  moue animate another.jpg --curve a.json -o another.mp4""",
-    "live": """examples:
-  moue live photo.jpg
-  moue live one.jpg two.jpg --camera rtsp://host/stream --virtual-camera
-  moue live photo.jpg --camera performance.mp4 --headless --record out.mp4
-  moue track --camera 0 | moue live photo.jpg --actions -
-keys in the window:
-  n  the face is at rest now        m  mirror        space  next portrait
-  r  begin or end a recording       o  overlay       q, Esc  quit""",
-    "track": """examples:
-  moue track --camera 0
-  moue track --camera 0 --to udp://192.168.1.20:9000   and there:
-  moue live photo.jpg --actions udp://0.0.0.0:9000
-each line: {"moue": 1, "time": s since 1970, "frame": n, "confidence": 0…1,
-            "pose": {"yaw": °, "pitch": °, "roll": °} or null, "actions": {"jawOpen": 0…1, …}}""",
-    "export": """example:
-  moue export -o generator.onnx""",
-    "engine": """examples:
-  moue engine
-  moue engine --sm 86 --sm 120 --workspace 2G""",
-    "benchmark": """examples:
-  moue benchmark
-  moue benchmark --photo photo.jpg --batch 4 --threads 2 --seconds 10 --plot times.png
-the last line on standard output is one JSON document; the table goes to standard error""",
-    "doctor": """example:
-  moue doctor --json""",
-}
-
 
 SIZES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
 
@@ -77,6 +39,11 @@ def parser() -> Parser:
         ("drive", "play the performance of a face in a video on a photo", _add_drive),
         ("live", "play a face before a camera on a photo, as it moves", _add_live),
         ("track", "send what a face before a camera does, and no picture of it", _add_track),
+        (
+            "expressions",
+            "list the expressions, save one of your own or remove it",
+            _add_expressions,
+        ),
         ("export", "write the whole generator f(I, a) as one ONNX file", _add_export),
         ("engine", "build TensorRT engines, for this GPU or for others", _add_engine),
         ("benchmark", "measure every stage on this machine", _add_benchmark),
@@ -91,7 +58,7 @@ def parser() -> Parser:
             allow_abbrev=False,
         )
         add_options(command)
-        if name == "track":
+        if name in ("expressions", "track"):
             _add_verbose(command.add_argument_group("messages"))
         else:
             _add_model(command)
@@ -99,25 +66,17 @@ def parser() -> Parser:
 
 
 def _add_animate(command: Parser) -> None:
-    command.add_argument("photo", metavar="PHOTO", help="JPEG, PNG, WebP, TIFF, BMP or GIF")
+    command.add_argument("photo", metavar="PHOTO", help="JPEG, PNG, WebP, BMP or GIF")
 
     what = command.add_argument_group("what the face does")
     either = what.add_mutually_exclusive_group()
-    either.add_argument("--expression", metavar="NAME", help=", ".join(EXPRESSIONS))
     either.add_argument(
-        "--mix",
-        metavar="NAME=D,…",
-        type=_pairs,
-        help="several expressions, a degree in [0, 1] each",
+        "--expression",
+        metavar="NAME",
+        help=f"{', '.join(EXPRESSIONS)}, or one you saved (moue expressions lists them)",
     )
-    what.add_argument(
-        "--action",
-        metavar="NAME=W",
-        type=_pairs,
-        action="append",
-        default=[],
-        help="one ARKit action, such as jawOpen=0.4; added to the expression; may be repeated",
-    )
+    _add_mix(either)
+    _add_action(what)
 
     when = command.add_argument_group("how it does it over time")
     either = when.add_mutually_exclusive_group()
@@ -138,6 +97,42 @@ def _add_animate(command: Parser) -> None:
     _add_face(command)
     out = _add_output(command, ".mp4, .gif, .webp or .png")
     _add_batch(out)
+
+
+def _add_mix(group: argparse._ActionsContainer) -> None:
+    group.add_argument(
+        "--mix",
+        metavar="NAME=D,…",
+        type=_pairs,
+        help="several expressions, a degree in [0, 1] each",
+    )
+
+
+def _add_action(group: argparse._ActionsContainer) -> None:
+    group.add_argument(
+        "--action",
+        metavar="NAME=W",
+        type=_pairs,
+        action="append",
+        default=[],
+        help="one ARKit action, such as jawOpen=0.4; added to the expression; may be repeated",
+    )
+
+
+def _add_expressions(command: Parser) -> None:
+    command.add_argument(
+        "do",
+        metavar="list|save|remove",
+        nargs="?",
+        choices=("list", "save", "remove"),
+        default="list",
+        help="what to do (default: %(default)s)",
+    )
+    command.add_argument("name", metavar="NAME", nargs="?", help="of the one to save or remove")
+    what = command.add_argument_group("what is saved")
+    _add_mix(what)
+    _add_action(what)
+    _add_bundle(command.add_argument_group("model"))
 
 
 def _add_face(command: Parser) -> None:
@@ -193,8 +188,9 @@ def _add_live(command: Parser) -> None:
     source = _add_source(command)
     source.add_argument(
         "--actions",
-        metavar="-|udp://HOST:PORT",
-        help="play what moue track sends, from standard input or the network, and open no camera",
+        metavar="-|udp|osc|ws://HOST:PORT",
+        help="play what moue track sends and open no camera: - reads standard input, udp:// and osc://"
+        " listen at this machine's HOST, ws:// connects to the sender's",
     )
     _add_face(command)
     out = command.add_argument_group("output")
@@ -218,9 +214,10 @@ def _add_track(command: Parser) -> None:
     _add_source(command)
     command.add_argument_group("output").add_argument(
         "--to",
-        metavar="-|udp://HOST:PORT",
+        metavar="-|udp|osc|ws://HOST:PORT",
         default="-",
-        help="where the lines go; - is standard output (default: %(default)s)",
+        help="- prints lines, udp:// and osc:// send datagrams to HOST, ws:// listens at this machine's"
+        " HOST for who wants them (default: %(default)s)",
     )
 
 
@@ -229,9 +226,8 @@ def _add_source(command: Parser) -> argparse._ArgumentGroup:
     source.add_argument(
         "--camera",
         metavar="N|/dev/video…|FILE|URL",
-        default="0",
         help="a camera, a video played as if it were one, a stream, or a GStreamer pipeline"
-        " (default: %(default)s, the first camera)",
+        " (default: 0, the first camera)",
     )
     source.add_argument("--loop", action="store_true", help="play a video again and again")
     source.add_argument("--seconds", type=float, help="how long (default: until it ends, or q)")
@@ -306,6 +302,11 @@ def _add_benchmark(command: Parser) -> None:
         "--batch", type=int, default=1, help="frames decoded at a time (default: %(default)s)"
     )
     what.add_argument(
+        "--camera",
+        metavar="N|FILE|URL",
+        help="whose pictures are tracked (default: tracking is not measured)",
+    )
+    what.add_argument(
         "--seconds", type=float, default=3.0, help="of measuring, in all (default: %(default)s)"
     )
     out = command.add_argument_group("output")
@@ -321,9 +322,7 @@ def _add_doctor(command: Parser) -> None:
 
 def _add_model(command: Parser) -> None:
     model = command.add_argument_group("model and device")
-    model.add_argument(
-        "--bundle", metavar="NAME|PATH", default="edge", help="the model (default: %(default)s)"
-    )
+    _add_bundle(model)
     model.add_argument(
         "--device",
         metavar="auto|cpu|cuda[:N]",
@@ -340,6 +339,12 @@ def _add_model(command: Parser) -> None:
         "--threads", metavar="N", type=int, default=0, help="0 takes every core (default: 0)"
     )
     _add_verbose(model)
+
+
+def _add_bundle(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--bundle", metavar="NAME|PATH", default="edge", help="the model (default: %(default)s)"
+    )
 
 
 def _add_verbose(group: argparse._ArgumentGroup) -> None:

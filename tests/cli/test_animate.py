@@ -51,6 +51,9 @@ def test_actions_alone_and_added(animate, animator, portrait, tmp_path):
     animate("--action", "jawOpen=0.4", "--action", "eyeBlinkLeft=1", "-o", tmp_path / "a.png")
     expected = animator.frame(portrait, {"jawOpen": 0.4, "eyeBlinkLeft": 1.0})
     assert np.array_equal(picture(tmp_path / "a.png"), expected)
+    animate("--expression", "happy", "--action", "eyeBlinkLeft=1", "-o", tmp_path / "b.png")
+    expected = animator.frame(portrait, mix({"happy": 1.0}, {"eyeBlinkLeft": 1.0}))
+    assert np.array_equal(picture(tmp_path / "b.png"), expected)
 
 
 def test_there_and_back(animate, tmp_path, portrait_photo):

@@ -22,7 +22,7 @@ def test_wrong_usage(moue, argv, words):
     assert_one_line(moue(*argv), 2, words)
 
 
-@pytest.mark.parametrize("command", ["animate", "export", "engine", "doctor"])
+@pytest.mark.parametrize("command", ["animate", "expressions", "export", "engine", "doctor"])
 def test_help_has_an_example_and_the_defaults(moue, command):
     ran = moue(command, "--help")
     assert (ran.code, ran.err) == (0, "")

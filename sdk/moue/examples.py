@@ -1,0 +1,53 @@
+"""What `moue COMMAND --help` ends with: each command by example."""
+
+from __future__ import annotations
+
+EXAMPLES = {
+    "animate": """examples:
+  moue animate photo.jpg --expression happy -o happy.mp4
+  moue animate photo.jpg --mix happy=0.5,surprise=0.5 --curve pulse --seconds 3 -o both.gif
+  moue animate photo.jpg --action jawOpen=0.4 --action eyeBlinkLeft=1 -o wink.png
+  moue animate photo.jpg --expression sad --degrees 0,0.25,0.5,1 -o frames/""",
+    "drive": """examples:
+  moue drive photo.jpg me.mp4 -o driven.mp4
+  moue drive photo.jpg me.mp4 --neutral 2.5 --gain mouthSmileLeft=1.3,mouthSmileRight=1.3 -o out.mp4
+  moue drive photo.jpg me.mp4 --save-curve a.json -o out.mp4
+  moue animate another.jpg --curve a.json -o another.mp4""",
+    "live": """examples:
+  moue live photo.jpg
+  moue live one.jpg two.jpg --camera rtsp://host/stream --virtual-camera
+  moue live photo.jpg --camera performance.mp4 --headless --record out.mp4
+  moue track --camera 0 | moue live photo.jpg --actions -
+keys in the window:
+  n  the face is at rest now        m  mirror        space  next portrait
+  r  begin or end a recording       o  overlay       q, Esc  quit""",
+    "track": """examples:
+  moue track --camera 0
+  moue track --camera 0 --to udp://192.168.1.20:9000   and there:
+  moue live photo.jpg --actions udp://0.0.0.0:9000
+  moue track --camera 0 --to ws://0.0.0.0:9000         and there:
+  moue live photo.jpg --actions ws://192.168.1.10:9000
+each line: {"moue": 1, "time": s since 1970, "frame": n, "confidence": 0…1,
+            "pose": {"yaw": °, "pitch": °, "roll": °} or null, "actions": {"jawOpen": 0…1, …}}
+osc:// sends a bundle a frame: /moue/jawOpen 0…1 and so on, for all 51 actions, /moue/confidence 0…1,
+/moue/frame n, and with a face /moue/pose yaw pitch roll
+ws:// listens for up to 16 readers (pip install 'moue[websocket]')""",
+    "expressions": """examples:
+  moue expressions
+  moue expressions save wink --mix happy=0.4 --action eyeBlinkLeft=1
+  moue animate photo.jpg --expression wink -o wink.mp4
+  moue expressions remove wink
+each is a file of weights, NAME.json, in $XDG_CONFIG_HOME/moue/expressions (~/.config/moue/expressions)""",
+    "export": """example:
+  moue export -o generator.onnx""",
+    "engine": """examples:
+  moue engine
+  moue engine --sm 86 --sm 120 --workspace 2G""",
+    "benchmark": """examples:
+  moue benchmark
+  moue benchmark --photo photo.jpg --batch 4 --threads 2 --seconds 10 --plot times.png
+  moue benchmark --camera 0
+the last line on standard output is one JSON document; the table goes to standard error""",
+    "doctor": """example:
+  moue doctor --json""",
+}

@@ -1,0 +1,173 @@
+"""Expressions by name: the six, a bundle's own, those the user saved; and mixtures of them.
+
+A saved expression is a file, `$XDG_CONFIG_HOME/moue/expressions/NAME.json` (`~/.config` where that
+is not set), with a weight in [0, 1] by action: `{"mouthSmileLeft": 0.6, "eyeBlinkLeft": 1.0}`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from moue.actions import ACTIONS, EXPRESSIONS, Expression, Weights, action_vector, strict_json
+from moue.errors import ActionError, OutputError, one_line, suggest
+from moue.files import check_file, disk_failures, user_folder, whole_file
+
+NAME = re.compile(r"[^\W\d_][\w-]{0,47}")  # no path, no `=` or `,` of the command line's lists
+MAX_BYTES = 2**16  # of a file
+MAX_ACTIONS = 512  # in a file
+
+log = logging.getLogger("moue")
+
+
+def expression(name: str, table: Mapping[str, Mapping[str, float]] = EXPRESSIONS) -> Expression:
+    """The expression of that name, out of `table` or else among those the user saved.
+
+    Args:
+        name: `happy sad surprise angry disgust fear`, or what it was saved as.
+        table: weight in [0, 1] by action, by name, such as a bundle's `expressions`.
+
+    Raises:
+        ActionError: there is none, or its file is damaged.
+    """
+    if name in table:
+        return Expression(name, table[name])
+    files = _files()
+    if name in files:
+        return _read(files[name])
+    known = [*table, *files]
+    raise ActionError(
+        f"unknown expression {name!r}{suggest(str(name), known)} (known: {', '.join(known)})"
+    )
+
+
+def mix(
+    expressions: Mapping[str, float],
+    actions: Mapping[str, float] | None = None,
+    table: Mapping[str, Mapping[str, float]] = EXPRESSIONS,
+) -> Expression:
+    """A weighted sum of expressions, single actions added on top, each sum capped at 1.
+
+    Args:
+        expressions: degree in [0, 1] by expression name.
+        actions: weight in [0, 1] by action name.
+        table: where the expressions are looked up before those the user saved.
+    """
+    total: dict[str, float] = {}
+    parts = [expression(name, table).at(degree) for name, degree in expressions.items()]
+    for part in (*parts, Expression("", actions or {}).weights):
+        for action, weight in part.items():
+            total[action] = min(1.0, total.get(action, 0.0) + weight)
+    return Expression("+".join([*expressions, *(actions or {})]), total)
+
+
+def save_expression(name: str, weights: Weights, actions: Sequence[str] = ACTIONS) -> Path:
+    """Keeps an expression for this user, in place of one saved under that name before.
+
+    Args:
+        name: letters, digits, `-` and `_`, beginning with a letter; up to 48.
+        weights: weight in [0, 1] by action name, an expression, or float [n] as in `actions`.
+        actions: the n action names there are.
+
+    Returns:
+        The file it was written to.
+
+    Raises:
+        ActionError: the name is wrong or taken by moue itself, or a weight is wrong.
+        OutputError: the file cannot be written.
+    """
+    _check_name(name, actions)
+    vector = action_vector(weights, actions)
+    kept = {
+        action: float(str(weight)) for action, weight in zip(actions, vector, strict=True) if weight
+    }
+    if not kept:
+        raise ActionError(f"an expression moves something, but every weight of {name!r} is 0")
+    path = _folder() / f"{name}.json"
+    with disk_failures(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    check_file(path)
+    with whole_file(path) as part:
+        part.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+    return path
+
+
+def saved_expressions() -> dict[str, Expression]:
+    """Those the user saved, by name; a file that cannot be used is logged and left out."""
+    found = {}
+    for name, path in _files().items():
+        try:
+            found[name] = _read(path)
+        except ActionError as error:
+            log.warning("%s", error)
+    return found
+
+
+def with_saved(table: Mapping[str, Mapping[str, float]]) -> dict[str, Mapping[str, float]]:
+    """Weights by expression: those of `table`, then those the user saved under other names."""
+    saved = saved_expressions()
+    return {**table, **{name: saved[name].weights for name in saved if name not in table}}
+
+
+def remove_expression(name: str) -> None:
+    """Removes a saved expression; ActionError where there is none, OutputError where it stays."""
+    files = _files()
+    if name not in files:
+        raise ActionError(
+            f"no saved expression is named {name!r}{suggest(str(name), files)}"
+            f" (saved: {', '.join(files) or 'none'})"
+        )
+    with disk_failures(files[name]):
+        files[name].unlink()
+
+
+def _folder() -> Path:
+    return user_folder("XDG_CONFIG_HOME", "~/.config") / "expressions"
+
+
+def _files() -> dict[str, Path]:
+    """The saved files by name, in order; whatever else lies in the folder is passed over."""
+    try:
+        folder = _folder()
+        names = sorted(os.listdir(folder))
+    except (FileNotFoundError, NotADirectoryError, OutputError):
+        return {}
+    except OSError as error:
+        log.warning("the saved expressions in %s cannot be read: %s", folder, error.strerror)
+        return {}
+    paths = [folder / name for name in names if name.endswith(".json")]
+    return {path.stem: path for path in paths if NAME.fullmatch(path.stem)}
+
+
+def _read(path: Path) -> Expression:
+    try:
+        if not path.is_file():
+            raise ValueError("it is not a file")
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            raise ValueError(f"it is larger than {MAX_BYTES // 2**10} kB")
+        weights = strict_json(data)
+        if not isinstance(weights, dict) or not 1 <= len(weights) <= MAX_ACTIONS:
+            raise ValueError('it must hold {"jawOpen": 0.4, …}')
+        return Expression(path.stem, weights)
+    except (OSError, ValueError, ActionError) as error:
+        reason = getattr(error, "strerror", None) or one_line(error)
+        raise ActionError(
+            f"the saved expression {path} cannot be used: {reason}; mend it or remove it"
+        ) from None
+
+
+def _check_name(name: str, actions: Sequence[str]) -> None:
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise ActionError(
+            "an expression's name must be up to 48 letters, digits, - or _, beginning with a"
+            f" letter, but got {str(name)[:80]!r}"
+        )
+    taken = {word.lower(): word for word in (*actions, *EXPRESSIONS, "neutral")}
+    if word := taken.get(name.lower()):
+        raise ActionError(f"{word!r} is a name of moue's own; save the expression under another")
