@@ -16,6 +16,7 @@ import onnx
 import onnxsim
 import torch
 from onnxruntime.transformers.float16 import convert_float_to_float16
+from onnxruntime.transformers.onnx_model import OnnxModel
 from torch import Tensor, nn
 from torch.export import Dim
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -23,6 +24,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from training.generator import EdgeGenerator
 
 OPSET = 20
+_PLACING = ("GridSample", "Transpose", "Add", "Sub", "Mul", "Resize", "AveragePool")
 
 
 class EncoderGraph(nn.Module):
@@ -46,8 +48,8 @@ class DecoderGraph(nn.Module):
         self.generator = generator
 
     def forward(self, *skips: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        flow, mask, colour = self.generator.shape_outputs(self.generator.decoder(skips))
-        return flow, mask, colour + 0.5
+        flow, mask, colour, _ = self.generator.shape_outputs(self.generator.decoder(skips))
+        return flow, mask, colour
 
 
 def encoder_outputs(generator: EdgeGenerator) -> list[str]:
@@ -94,6 +96,35 @@ def export_decoder(generator: EdgeGenerator) -> onnx.ModelProto:
     return _export(DecoderGraph(generator), skips, names, ["flow", "mask", "colour"], shapes)
 
 
+def _places(graph: onnx.GraphProto) -> list[str]:
+    """The nodes that say where a picture is looked up: in FP16 they would miss by parts of a pixel."""
+    made = {name: node for node in graph.node for name in node.output}
+    waiting = [node for node in graph.node if node.op_type == "GridSample"]
+    found = []
+    while waiting:
+        node = waiting.pop()
+        if node.op_type in _PLACING:
+            found.append(node.name)
+            waiting += [made[name] for name in node.input if name in made]
+    return found
+
+
+def _keep_precise(graph: onnx.GraphProto) -> None:
+    """Takes out what the conversion leaves between two FP32 nodes: a cast to FP16 and one back."""
+    casts = {
+        node.output[0]: (node.input[0], node.attribute[0].i)
+        for node in graph.node
+        if node.op_type == "Cast"
+    }
+    direct = {
+        out: casts[name][0]
+        for out, (name, to) in casts.items()
+        if to == onnx.TensorProto.FLOAT and name in casts
+    }
+    for node in graph.node:
+        node.input[:] = [direct.get(name, name) for name in node.input]
+
+
 def _export(
     module: nn.Module,
     inputs: tuple[Tensor, ...],
@@ -120,7 +151,16 @@ def _export(
     model, agrees = onnxsim.simplify(model)
     if not agrees:
         raise RuntimeError("simplification changed what the graph computes")
-    model = convert_float_to_float16(model, keep_io_types=False, disable_shape_infer=True)
+    model = convert_float_to_float16(
+        model,
+        keep_io_types=False,
+        disable_shape_infer=True,
+        node_block_list=_places(model.graph),
+    )
+    _keep_precise(model.graph)
+    whole = OnnxModel(model)
+    whole.prune_graph()
+    whole.topological_sort()
     for text in (model.graph, *model.graph.node):
         text.doc_string = ""
     for node in model.graph.node:

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from training.generator import draw_normal
+
 MOUTH = tuple(range(48, 60))  # iBUG's outer lips, whose hull is the mask M
 MOUTH_SIZE = 96  # px a side at which D_l sees the mouth
 TOLERANCE = 1e-12  # of a point's side of a line, in squared crop coordinates
@@ -13,17 +15,26 @@ MOUTH_MARGIN = 1.5  # sides of the square D_l sees, in mouth widths
 
 
 class Discriminator(nn.Module):
-    """Three convolutions: pictures [N, 3, h, w] in [0, 1] → one logit per patch, [N, 1, h/4, w/4]."""
+    """Three convolutions: pictures [N, 3, h, w] in [0, 1] → one logit per patch, [N, 1, h/4, w/4].
 
-    def __init__(self, channels: int = 64) -> None:
+    Args:
+        channels: of the first layer.
+        normalise: Conv-BatchNorm-LeakyReLU and normal weights, as in the paper; the first and the
+            last layer go without, as in pix2pix.
+    """
+
+    def __init__(self, channels: int = 64, normalise: bool = False) -> None:
         super().__init__()
         self.layers = nn.Sequential(
             nn.Conv2d(3, channels, 4, stride=2, padding=1),
             nn.LeakyReLU(0.2),
             nn.Conv2d(channels, 2 * channels, 4, stride=2, padding=1),
+            *([nn.BatchNorm2d(2 * channels)] if normalise else []),
             nn.LeakyReLU(0.2),
             nn.Conv2d(2 * channels, 1, 3, padding=1),
         )
+        if normalise:
+            self.apply(draw_normal)
 
     def forward(self, pictures: Tensor) -> Tensor:
         logits: Tensor = self.layers(pictures * 2 - 1)

@@ -4,9 +4,9 @@
 
 For every held-out neutral face, expression and degree: by how much MediaPipe's blendshape scores
 rise, how they follow the degree, what changes where nothing should, how close the frame is to the
-teacher's, and, for `pairs`, to the real smile. Writes report.json, report.md and sheet.png. With
-`--control` every action is asked for alone, and what it moves and leaves is written to control.json
-and control.png.
+teacher's, and, for `pairs`, to the real smile. Writes report.json, report.md, sheet.png and strip.png,
+twelve frames of a rise. With `--control` every action is asked for alone, and what it moves and leaves
+is written to control.json and control.png, and drawn on one face in actions.png.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import json
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +32,14 @@ from moue import Animator, Portrait, expression, kernels
 from moue.actions import ACTIONS, EXPRESSIONS, action_vector
 from training.control import HEADLINE, Control, draw_matrix, measure, sideless
 from training.data.faces import FaceCrop, load_faces, prepare
-from training.data.sources import View, align, composed, pair_degree
+from training.data.sources import View, align, composed, make_teacher, pair_degree
 from training.scores import BlendshapeScorer
-from training.teacher.head import load_head
 from training.teacher.render import Teacher
 
 DEGREES = tuple(k / 10 for k in range(11))
 CONTROL_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
+STRIP = 12  # frames
+ACROSS = 9  # actions in a row
 VIEW = 384  # px a side at which faces are scored and compared
 # What a plain warp of the same faces' kind raised each score by, at degree 1: the yardstick.
 FIRST_WARP: dict[str, dict[str, float]] = {
@@ -86,12 +88,18 @@ class Report:
 
 
 def evaluate(
-    animator: Animator, faces: list[FaceCrop], smiles: dict[str, FaceCrop], data: Path, sheet: Path
+    animator: Animator,
+    teacher: Teacher,
+    faces: list[FaceCrop],
+    smiles: dict[str, FaceCrop],
+    data: Path,
+    sheet: Path,
 ) -> Report:
     """Measures every expression at every degree on the faces; draws a sheet of the first eight.
 
     Args:
         animator: with the bundle to measure.
+        teacher: what frames are held against.
         faces: neutral faces.
         smiles: the smiling photo of the same person, by identity, where there is one.
         data: the data root.
@@ -101,9 +109,9 @@ def evaluate(
     scores: dict[str, list[list[dict[str, float]]]] = defaultdict(list)
     likeness: dict[str, list[tuple[float, float]]] = defaultdict(list)
     outside = rest = 0
+    uneven = 0.0
     smile_ssim: list[tuple[float, float, float]] = []
     rows: list[list[NDArray[np.uint8]]] = []
-    teacher = Teacher(load_head(data))
     with BlendshapeScorer(data / "models" / "face_landmarker.task") as scorer:
         for face in tqdm(faces, "evaluate", disable=None):
             portrait = animator.prepare(data / "portraits" / f"{face.name}.jpg")
@@ -117,6 +125,7 @@ def evaluate(
                 views = [look(portrait, frame) for frame in frames]
                 scores[name].append([scorer(v) for v in views])
                 outside = max(outside, difference_outside(portrait, frames[-1]))
+                uneven = max(uneven, unevenness(views))
                 rest = max(rest, int(np.abs(frames[0].astype(int) - portrait.photo).max()))
                 true = teacher.render(
                     fit, np.asarray(action_vector(EXPRESSIONS[name], ACTIONS)), view.to_layer, VIEW
@@ -126,7 +135,8 @@ def evaluate(
                 )
                 row.append(views[-1])
                 if name == "happy" and face.identity in smiles:
-                    smile_ssim.append(real_smile(face, smiles[face.identity], view, fit, views))
+                    real, inside = smile_target(face, smiles[face.identity], view, fit)
+                    smile_ssim.append(best_likeness(views, real, inside))
             rows.append(row)
     report.rises, report.figures = figures(scores)
     shares = [f["share"] for f in report.figures]
@@ -138,6 +148,7 @@ def evaluate(
         "mean Spearman with degree": float(np.mean([f["spearman"] for f in report.figures])),
         "largest difference at degree 0, levels": rest,
         "largest difference outside the face square, levels": outside,
+        "largest step of a ramp over its median step": uneven,
     }
     for name, values in likeness.items():
         ssim, psnr = np.mean(values, 0)
@@ -198,16 +209,28 @@ def similarity(
     return float(ssim[where].mean()), float(peak_signal_noise_ratio(a[where], b[where]))
 
 
-def real_smile(
-    neutral: FaceCrop, smile: FaceCrop, view: View, fit: Any, views: list[NDArray[np.uint8]]
-) -> tuple[float, float, float]:
-    """SSIM to the real smile of the neutral photo and of the best degree, and that degree."""
+def unevenness(frames: Sequence[NDArray[np.uint8]]) -> float:
+    """How even a ramp is: the largest mean change from one frame to the next, over the median one."""
+    steps = [float(np.abs(b.astype(int) - a).mean()) for a, b in pairwise(frames)]
+    return max(steps) / max(float(np.median(steps)), 1e-9)
+
+
+def smile_target(
+    neutral: FaceCrop, smile: FaceCrop, view: View, fit: Any
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """The real smile laid on the neutral photo, uint8 [S, S, 3], and where the face is in it."""
     _, to_neutral = align(smile, neutral)
     real = view.resample(smile.photo, to_neutral)
     hull = cv2.convexHull(
         (fit.points[:, :2] @ view.to_layer[:, :2].T + view.to_layer[:, 2]).astype(np.int32)
     )
-    inside = np.asarray(cv2.fillConvexPoly(np.zeros(real.shape[:2], np.uint8), hull, (1,))) > 0
+    return real, np.asarray(cv2.fillConvexPoly(np.zeros(real.shape[:2], np.uint8), hull, (1,))) > 0
+
+
+def best_likeness(
+    views: Sequence[NDArray[np.uint8]], real: NDArray[np.uint8], inside: NDArray[np.bool_]
+) -> tuple[float, float, float]:
+    """SSIM to a photograph of the first of eleven degrees and of the best, and that degree."""
     each = [similarity(shown, real, inside)[0] for shown in views]
     best = int(np.argmax(each))
     return each[0], each[best], DEGREES[best]
@@ -243,16 +266,44 @@ def figures(
     return rises, rows
 
 
-def draw_sheet(rows: list[list[NDArray[np.uint8]]], titles: list[str], path: Path) -> None:
-    """Rows of faces, columns of expressions, as one PNG."""
+def draw_strip(animator: Animator, photo: Path | NDArray[np.uint8], path: Path) -> None:
+    """Twelve frames of a straight rise to `happy`."""
+    degrees = np.linspace(0, 1, STRIP)
+    portrait = animator.prepare(photo)
+    frames = animator.frames(portrait, expression("happy").degrees(degrees.tolist()))
+    draw_sheet([[look(portrait, f) for f in frames]], [f"{d:.2f}" for d in degrees], path)
+
+
+def draw_actions(animator: Animator, photo: Path | NDArray[np.uint8], path: Path) -> None:
+    """One face and every action at 1, named."""
+    portrait = animator.prepare(photo)
+    frames = animator.frames(portrait, [{name: 1.0} for name in animator.actions])
+    shown = [look(portrait, frame) for frame in frames]
+    lines = [slice(k, k + ACROSS) for k in range(0, len(shown), ACROSS)]
+    names = [animator.actions[line] for line in lines]
+    draw_sheet([shown[line] for line in lines], [""] * ACROSS, path, names)
+
+
+def draw_sheet(
+    rows: Sequence[Sequence[NDArray[np.uint8]]],
+    titles: Sequence[str],
+    path: Path,
+    names: Sequence[Sequence[str]] = (),
+) -> None:
+    """Rows of square pictures under their columns' titles, as one picture; names stand in the cells."""
     cell, bar = 224, 22
     sheet = Image.new("RGB", (cell * len(titles), bar + cell * len(rows)), "white")
     pen = ImageDraw.Draw(sheet)
     for column, title in enumerate(titles):
         pen.text((column * cell + 6, 5), title, fill="black")
-        for line, row in enumerate(rows):
-            picture = Image.fromarray(row[column]).resize((cell, cell), Image.Resampling.LANCZOS)
+    for line, row in enumerate(rows):
+        for column, shown in enumerate(row):
+            picture = Image.fromarray(shown).resize((cell, cell), Image.Resampling.LANCZOS)
             sheet.paste(picture, (column * cell, bar + line * cell))
+    for line, named in enumerate(names):
+        for column, name in enumerate(named):
+            where = (column * cell + 6, bar + line * cell + 5)
+            pen.text(where, name, fill="black", stroke_width=2, stroke_fill="white")
     path.parent.mkdir(parents=True, exist_ok=True)
     sheet.save(path)
 
@@ -313,12 +364,19 @@ def main() -> None:
     if not model.exists():
         raise SystemExit(f"training.evaluate: error: the scores need {model}, which is not there")
     prepare(arguments.data, arguments.cache)
-    faces, smiles = held_out_neutral(list(load_faces(arguments.cache)), arguments.faces)
+    everyone = list(load_faces(arguments.cache))
+    faces, smiles = held_out_neutral(everyone, arguments.faces)
+    if not faces:
+        raise SystemExit(
+            f"training.evaluate: error: {arguments.cache} holds no neutral face to test"
+        )
+    first = arguments.data / "portraits" / f"{faces[0].name}.jpg"
     arguments.out.mkdir(parents=True, exist_ok=True)
     with Animator(arguments.bundle) as animator:
         if arguments.control:
             control = evaluate_control(animator, faces, arguments.data)
             draw_matrix(control).save(arguments.out / "control.png")
+            draw_actions(animator, first, arguments.out / "actions.png")
             kept = {
                 "faces": [face.name for face in faces],
                 "summary": control.summary(),
@@ -327,7 +385,9 @@ def main() -> None:
             (arguments.out / "control.json").write_text(json.dumps(kept, indent=1) + "\n")
             print("\n".join(f"{name}: {value:.3f}" for name, value in control.summary().items()))
             return
-        report = evaluate(animator, faces, smiles, arguments.data, arguments.out / "sheet.png")
+        teacher, sheet = make_teacher(arguments.data, everyone), arguments.out / "sheet.png"
+        report = evaluate(animator, teacher, faces, smiles, arguments.data, sheet)
+        draw_strip(animator, first, arguments.out / "strip.png")
     (arguments.out / "report.json").write_text(json.dumps(vars(report), indent=1) + "\n")
     (arguments.out / "report.md").write_text(report.table())
     print(report.table())

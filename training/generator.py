@@ -3,7 +3,9 @@
 Both are linear in their features, F(I, a) = e0(I) + Σ a_i · e_i(I), level by level (eq. 1 and 7),
 and decode them to a frame. `paper` puts out RGB. `edge` puts out a backward flow, a blend mask and a
 colour layer, and the frame is (1 − m) · warp(photo, flow) + m · colour; what it puts out at a = 0 is
-subtracted, so that f(I, 0) = I exactly.
+subtracted, so that f(I, 0) = I exactly. The colour layer is light alone, and inside the mouth light
+times a fixed picture of teeth and tongue, which the network says where to look up: it places teeth,
+it does not have to paint them.
 """
 
 from __future__ import annotations
@@ -17,8 +19,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from training.teacher.mouth import draw_picture
+
 INPUT_SIZE = 256
 FLOW_UNIT = 0.1  # sides of the square per unit of raw network output
+OUTPUTS = 8  # raw channels: flow 2, mask 1, place in the mouth's picture 2, light 3
+SMOOTH = 4  # px between the nodes of the map that says where
+PLACE_UNIT = 0.25  # of the mouth's picture per unit of raw network output
+# Where in the square a mouth can be (left, top, right, bottom), and where its picture lies at first:
+# the place of (u, v) = (0.5, 0.5) and the sides of the square that the whole picture covers.
+MOUTH_WINDOW = (0.1875, 0.4375, 0.8125, 0.875)
+MOUTH_CENTRE, MOUTH_SPAN = (0.5, 0.645), (0.46, 0.34)
+NORMAL = 0.02  # standard deviation of the paper generator's initial weights
+HEAT = 10.0  # logits per unit of the landmark head's output, so that its maps soon have peaks
 WINDOW_MARGIN = 0.06  # of the square's side, over which every motion fades to nothing
 
 
@@ -26,12 +39,14 @@ class Layers(NamedTuple):
     """What the edge generator puts out, the outputs at rest already subtracted.
 
     flow: [N, 2, S, S], backward, in sides of the square; mask: [N, 1, S, S], raw (clip to [0, 1] to
-    use it); colour: [N, 3, S, S], raw likewise.
+    use it); colour: [N, 3, S, S], raw likewise; place: [N, 2, h, w], where in the mouth's picture (u, v)
+    the pixels of its window lie.
     """
 
     flow: Tensor
     mask: Tensor
     colour: Tensor
+    place: Tensor
 
 
 @dataclass(frozen=True)
@@ -155,13 +170,13 @@ class EdgeDecoder(nn.Module):
         widths = [level.skip for level in levels]
         self.up = nn.ModuleList(
             nn.Conv2d(width, 4 * after, 3, padding=1)
-            for width, after in zip(widths, [*widths[1:], 6], strict=True)
+            for width, after in zip(widths, [*widths[1:], OUTPUTS], strict=True)
         )
         for parameter in self.up[-1].parameters():  # near rest to begin with
             parameter.data *= 0.3
 
     def forward(self, skips: Sequence[Tensor]) -> Tensor:
-        """One [N, skip, h, w] per level, coarse to fine → raw [N, 6, S, S]."""
+        """One [N, skip, h, w] per level, coarse to fine → raw [N, 8, S, S]."""
         x = F.leaky_relu(skips[0], 0.2)
         for up, skip in zip(self.up, [*skips[1:], None], strict=True):
             x = F.pixel_shuffle(up(x), 2)
@@ -182,8 +197,14 @@ class EdgeGenerator(nn.Module):
         self.trunk = Trunk(levels)
         self.skips = nn.ModuleList(Skips(level, actions) for level in levels)
         self.decoder = EdgeDecoder(levels)
+        size = 2 * levels[-1].size
         self.window: Tensor
-        self.register_buffer("window", _window(2 * levels[-1].size), persistent=False)
+        self.register_buffer("window", _window(size), persistent=False)
+        self.mouth_window = tuple(round(size * share) for share in MOUTH_WINDOW)
+        self.place: Tensor
+        self.register_buffer("place", _first_place(size, self.mouth_window), persistent=False)
+        self.picture: Tensor
+        self.register_buffer("picture", torch.from_numpy(draw_picture())[None], persistent=False)
 
     def features(self, photo: Tensor) -> list[tuple[Tensor, Tensor | None]]:
         """Base and residuals of one photo [1, 3, S, S], as the decoder's sums take them, coarse to fine."""
@@ -198,16 +219,30 @@ class EdgeGenerator(nn.Module):
         asked = torch.cat([actions, actions.new_zeros(batch, 1, n)], 1)
         maps = self.trunk(photo)[::-1]
         raw = self.decoder([skip(t, asked) for skip, t in zip(self.skips, maps, strict=True)])
-        flow, mask, colour = self.shape_outputs(raw.float())
+        flow, mask, colour, place = self.shape_outputs(raw.float())
         return Layers(
             _less_rest(flow, count + 1),
             _less_rest(mask, count + 1),
-            colour.unflatten(0, (batch, -1))[:, :count].flatten(0, 1) + 0.5,
+            *(x.unflatten(0, (batch, -1))[:, :count].flatten(0, 1) for x in (colour, place)),
         )
 
-    def shape_outputs(self, raw: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Raw [N, 6, S, S] → flow in sides of the square, mask, colour; motion fades at the border."""
-        return raw[:, :2] * (FLOW_UNIT * self.window), raw[:, 2:3] * self.window, raw[:, 3:]
+    def shape_outputs(self, raw: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Raw [N, 8, S, S] → flow in sides of the square, mask, colour, and where the mouth is looked up.
+
+        Motion and mask fade at the square's border.
+        """
+        flow, mask = raw[:, :2] * (FLOW_UNIT * self.window), raw[:, 2:3] * self.window
+        left, top, right, bottom = self.mouth_window
+        place = self.place + PLACE_UNIT * _smooth(raw[:, 3:5, top:bottom, left:right])
+        picture, size = self.look_up(place), raw.shape[-1]
+        around = F.pad(picture, (left, size - right, top, size - bottom), value=1.0)
+        return flow, mask, (raw[:, 5:] + 0.5) * around, place
+
+    def look_up(self, place: Tensor) -> Tensor:
+        """The mouth's picture at (u, v) [N, 2, h, w] in [0, 1], bilinearly, edges repeated: [N, 3, h, w]."""
+        picture = self.picture.expand(place.shape[0], -1, -1, -1)
+        where = 2 * place.permute(0, 2, 3, 1) - 1
+        return F.grid_sample(picture, where, "bilinear", "border", align_corners=False)
 
     def forward(self, photo: Tensor, actions: Tensor) -> Tensor:
         """Frames [B·K, 3, S, S] in [0, 1]."""
@@ -243,8 +278,38 @@ def _window(size: int) -> Tensor:
     return (ramp[:, None] * ramp)[None, None]
 
 
+def draw_normal(module: nn.Module) -> None:
+    """Gives one layer the paper's initial weights: N(0, 0.02), around 1 for a normalisation's scale."""
+    if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d)):
+        nn.init.normal_(module.weight, float(isinstance(module, nn.BatchNorm2d)), NORMAL)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+def _smooth(x: Tensor) -> Tensor:
+    """A map whose every SMOOTH² pixels are one node, bilinear in between: straight teeth stay straight."""
+    return F.interpolate(F.avg_pool2d(x, SMOOTH), scale_factor=SMOOTH, mode="bilinear")
+
+
+def _first_place(size: int, window: Sequence[int]) -> Tensor:
+    """[1, 2, h, w]: where an average mouth would be looked up, (u, v) of the window's pixels."""
+    left, top, right, bottom = window
+    axis = (torch.arange(size) + 0.5) / size
+    y, x = torch.meshgrid(axis[top:bottom], axis[left:right], indexing="ij")
+    return torch.stack(
+        [
+            0.5 + (at - to) / span
+            for at, to, span in zip((x, y), MOUTH_CENTRE, MOUTH_SPAN, strict=True)
+        ]
+    )[None]
+
+
 class PaperEncoder(nn.Module):
-    """Eight stride-2 layers, Conv-BatchNorm-LeakyReLU, 256² → 1²; every layer's output is kept."""
+    """Eight stride-2 layers, Conv-BatchNorm-LeakyReLU, 256² → 1²; every layer's output is kept.
+
+    The first and the last are not normalised, as in pix2pix (Isola et al. 2017), on which the paper
+    builds: a 1² map has no spread to normalise by.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -269,7 +334,9 @@ class PaperEncoder(nn.Module):
 class PaperGenerator(nn.Module):
     """Fan et al.'s generator: e0 and n residual encoders, mirrored decoder, RGB out, 68-landmark head.
 
-    Actions are whole expressions; `channels` is 64 in the paper, smaller for small runs.
+    Actions are whole expressions: one for a single-expression model (eq. 1), several for a joint one
+    (eq. 7). `channels` is pix2pix's 64 at the finest level, fewer for small runs. Every parameter is
+    drawn from a normal distribution to begin with.
     """
 
     preset = "paper"
@@ -290,7 +357,8 @@ class PaperGenerator(nn.Module):
             for k, (width, after) in enumerate(pairwise(widths))
         )
         self.rgb = nn.ConvTranspose2d(2 * channels, 3, 4, 2, 1)
-        self.landmarks = nn.Conv2d(2 * channels, 68, 1)
+        self.landmarks = nn.Conv2d(channels, 68, 1)
+        self.apply(draw_normal)
 
     def features(self, photo: Tensor, actions: Tensor) -> list[Tensor]:
         """Eq. 7 at every level: [B·K, C, h, w], fine to coarse."""
@@ -316,11 +384,16 @@ class PaperGenerator(nn.Module):
         return self.decode(self.features(photo, actions))[0]
 
     def decode(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Frames in [0, 1] and landmarks [N, 68, 2], crop coordinates, read off heat maps (L_k's head)."""
-        x = features[-1]
+        """Frames in [0, 1] and landmarks [N, 68, 2] in crop coordinates.
+
+        The landmarks are the centres of 68 heat maps on top of the second-to-last layer (L_k's head),
+        before the photo's own features join it: what the decoder knows is what is asked.
+        """
+        x = before = features[-1]
         for k, up in enumerate(self.up):
-            x = torch.cat([up(x), features[-2 - k]], 1)
-        heat = self.landmarks(x).float()
+            before = up(x)
+            x = torch.cat([before, features[-2 - k]], 1)
+        heat = HEAT * self.landmarks(before).float()
         weight = heat.flatten(2).softmax(-1).view_as(heat)
         axis = (torch.arange(heat.shape[-1], device=heat.device) + 0.5) / heat.shape[-1]
         points = torch.stack([(weight.sum(2) * axis).sum(-1), (weight.sum(3) * axis).sum(-1)], -1)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from training.generator import Layers
+from training.generator import MOUTH_WINDOW, Layers
 
 Batch = dict[str, Tensor]
 STILL = 0.3  # px of mean motion at which a frame begins to count in full
@@ -19,7 +19,8 @@ class LossWeights:
     """One weight per term; 0 switches it off.
 
     reconstruction: L1 on the frame (the paper's L_r); flow: error against the teacher's, relative to
-    all that moves, so that a blink counts as much as a laugh; mask, colour: the teacher's mouth;
+    all that moves, so that a blink counts as much as a laugh; mask, colour: what the teacher paints;
+    place: where its mouth is looked up, in widths and heights of the mouth's picture;
     temporal: R_t (eq. 5) with Δa = 0.1; landmarks: L_k; global_adversarial, local_adversarial: D_g
     on the frame and D_l on the mouth (eq. 3, 4).
     """
@@ -28,6 +29,7 @@ class LossWeights:
     flow: float = 3.0
     mask: float = 1.0
     colour: float = 2.0
+    place: float = 10.0
     temporal: float = 0.0
     landmarks: float = 0.0
     global_adversarial: float = 0.0
@@ -40,34 +42,50 @@ def edge_losses(layers: Layers, frames: Tensor, batch: Batch) -> dict[str, Tenso
     Args:
         layers: the generator's, [N, ·, S, S].
         frames: what they compose to, [N, 3, S, S].
-        batch: `flow`, `mask`, `colour`, `face`, `real` [N, ·, S, S] and `has_real` [N], the teacher's.
+        batch: `flow`, `mask`, `colour`, `face`, `mouth`, `place`, `real` [N, ·, S, S] and `has_real`
+            [N], the teacher's.
     """
     size = frames.shape[-1]
-    hole = batch["mask"]
-    area = hole.mean((1, 2, 3), keepdim=True)
+    mask, mouth = batch["mask"], batch["mouth"]
+    area = mouth.mean((1, 2, 3), keepdim=True) + 0.01
     travel = size * batch["flow"].square().sum(1, keepdim=True).sqrt()
-    weight = (0.15 + batch["face"]) * (1 + travel / 4) * (1 - hole)
+    weight = (0.15 + batch["face"]) * (1 + travel / 4) * (1 - mouth)
     error = size * (layers.flow - batch["flow"]).abs().sum(1, keepdim=True)
     whole = (travel * weight).mean((1, 2, 3))
-    near = F.interpolate(F.max_pool2d(hole, 12, 4, 4), hole.shape[-2:])
-    mask_error = (layers.mask - hole).abs() * (0.05 + near)
-    colour_error = (layers.colour - batch["colour"]).abs().sum(1, keepdim=True) * hole
+    near = _around((4 * mask).clamp(max=1))
+    mask_error = (layers.mask - mask).abs() * (0.05 + near)
+    colour_error = (layers.colour - batch["colour"]).abs().sum(1, keepdim=True) * mask
+    left, top, right, bottom = (round(size * share) for share in MOUTH_WINDOW)
+    window = (..., slice(top, bottom), slice(left, right))
+    place_error = (layers.place - batch["place"][window]).abs().sum(1, keepdim=True) * mouth[window]
+    place_share = place_error.mean((1, 2, 3)) * (layers.place[0, 0].numel() / size**2)
     shown = batch["has_real"][:, None, None, None]
     frame_error = (frames - batch["real"]).abs().sum(1, keepdim=True)
-    frame_weight = (0.1 + batch["face"] + 2 * near) * (1 - 0.7 * shown)
+    frame_weight = (
+        (0.1 + batch["face"] + 2 * near) * (1 - 0.7 * shown) * (1 - shown * _around(mouth))
+    )
     return {
         "flow": ((error * weight).mean((1, 2, 3)) / (whole + STILL)).mean(),
-        "mask": (mask_error / (area + 0.01)).mean(),
-        "colour": (colour_error / (area + 0.01)).mean(),
+        "mask": (mask_error / area).mean(),
+        "colour": (colour_error / area).mean(),
+        "place": (place_share / area.flatten()).mean(),
         "reconstruction": (frame_error * frame_weight).mean(),
     }
 
 
+def _around(where: Tensor) -> Tensor:
+    """A map [N, 1, S, S] spread to its surroundings."""
+    return F.interpolate(F.max_pool2d(where, 12, 4, 4), where.shape[-2:])
+
+
 def paper_losses(frames: Tensor, points: Tensor, batch: Batch) -> dict[str, Tensor]:
-    """L_r and L_k for the paper's generator: frames [N, 3, S, S], landmarks [N, 68, 2]."""
+    """L_r and L_k for the paper's generator: frames [N, 3, S, S], landmarks [N, 68, 2].
+
+    L_k is the length of the 136-vector between a frame's landmarks and the true ones, a mean over frames.
+    """
     return {
         "reconstruction": (frames - batch["real"]).abs().mean(),
-        "landmarks": (points - batch["landmarks"]).norm(dim=-1).mean(),
+        "landmarks": (points - batch["landmarks"]).flatten(1).norm(dim=1).mean(),
     }
 
 

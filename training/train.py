@@ -1,10 +1,13 @@
 """Trains a generator.
 
     python -m training.train --preset edge --data ROOT --out runs/edge [--minutes 60] [--resume]
+    python -m training.train --preset paper --clips ROOT [--layout auto] [--expressions happy,angry]
+    torchrun --nproc-per-node 4 -m training.train --preset paper --data ROOT     # a process a GPU
 
-The data root is prepared on the first run. A checkpoint is written every few minutes, atomically;
+The data are prepared on the first run. A checkpoint is written every few minutes, atomically;
 `--resume` takes up the step, the optimiser, the averaged weights and the stream of samples where
-the checkpoint left them.
+the checkpoint left them. `--preset paper` is the whole of the paper's training (eq. 6); each of its
+losses is off at 0: `--global-adversarial`, `--local-adversarial`, `--landmarks`, `--temporal`.
 """
 
 from __future__ import annotations
@@ -14,7 +17,8 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, fields
+from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,21 +28,33 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from moue.actions import ACTIONS, EXPRESSIONS, action_vector
+from training.config import TrainConfig, add_options, parse
 from training.curves import Curves
+from training.data.clips import (
+    FORMS,
+    ClipsError,
+    find_clips,
+    load_clips,
+    prepare_clips,
+    showing,
+)
 from training.data.faces import prepare
-from training.data.stream import Onward, Samples
+from training.data.sources import Augment
+from training.data.stream import Onward, Samples, Source, clip_sources, portrait_sources, shown_by
 from training.discriminators import (
     Discriminator,
     discriminator_loss,
     generator_loss,
     mouth_view,
 )
-from training.generator import EdgeGenerator, PaperGenerator, compose
+from training.generator import EdgeGenerator, Layers, PaperGenerator, compose
 from training.losses import Batch, LossWeights, edge_losses, paper_losses, temporal, total
+from training.ranks import Ranks, joined
 
 DELTA = 0.1  # Δa of R_t
 MAX_GRADIENT = 5.0  # norm that gradients are clipped to
 CRITIC_RATE = 2e-4
+SHAPING = ("preset", "expressions", "channels")  # what a checkpoint's weights depend on
 # What each discriminator is shown: D_g the frame, D_l the mouth.
 VIEWS: dict[str, Callable[[Tensor, Batch], Tensor]] = {
     "global_adversarial": lambda frames, batch: frames,
@@ -46,70 +62,63 @@ VIEWS: dict[str, Callable[[Tensor, Batch], Tensor]] = {
 }
 
 
-@dataclass(frozen=True)
-class TrainConfig:
-    """One run. `steps` sets the learning-rate schedule; `minutes`, when given, replaces it by time."""
-
-    preset: str = "edge"
-    steps: int = 8000
-    minutes: float = 0.0
-    batch: int = 8
-    vectors: int = 4
-    rate: float = 1e-3
-    warmup: int = 200
-    average: float = 0.998
-    pairs: float = 0.08
-    smiles: float = 0.15
-    seed: int = 0
-    workers: int = 1
-    save_minutes: float = 3.0
-    channels: int = 64
-    device: str = "auto"
-
-
-def expression_degrees(actions: Tensor) -> Tensor:
-    """Degrees [B, K, 6] of the paper's whole expressions that action vectors [B, K, n] amount to."""
-    basis = torch.tensor(np.stack([action_vector(e, ACTIONS) for e in EXPRESSIONS.values()]))
+def expression_degrees(actions: Tensor, names: tuple[str, ...]) -> Tensor:
+    """Degrees [B, K, m] of m whole expressions that action vectors [B, K, n] amount to."""
+    basis = torch.tensor(np.stack([action_vector(EXPRESSIONS[name], ACTIONS) for name in names]))
     return (actions @ torch.linalg.pinv(basis.to(actions))).clamp(0, 1)
+
+
+def neighbours(actions: Tensor) -> tuple[Tensor, Tensor]:
+    """a − Δa and a + Δa along what an action vector [B, K, n] asks for, in [0, 1]."""
+    towards = actions / actions.amax(-1, keepdim=True).clamp(min=1e-6)
+    return (actions - DELTA * towards).clamp(min=0), (actions + DELTA * towards).clamp(max=1)
 
 
 def make_generator(config: TrainConfig) -> EdgeGenerator | PaperGenerator:
     if config.preset == "edge":
         return EdgeGenerator(len(ACTIONS))
-    return PaperGenerator(len(EXPRESSIONS), config.channels)
+    return PaperGenerator(len(config.names), config.channels)
 
 
 class Trainer:
     """Holds everything a checkpoint holds."""
 
-    def __init__(self, config: TrainConfig, weights: LossWeights, data: Path, out: Path) -> None:
-        self.config, self.weights, self.data, self.out = config, weights, data, out
-        self.device = torch.device(
-            ("cuda" if torch.cuda.is_available() else "cpu")
-            if config.device == "auto"
-            else config.device
-        )
+    def __init__(
+        self,
+        config: TrainConfig,
+        weights: LossWeights,
+        out: Path,
+        device: torch.device,
+        ranks: Ranks | None = None,
+    ) -> None:
+        self.config, self.weights, self.out = config, weights, out
+        self.device, self.ranks = device, ranks or Ranks()
         torch.manual_seed(config.seed)
-        model = make_generator(config).to(self.device)
+        model = make_generator(config).to(device)
         for parameter in model.parameters():
             if parameter.dim() == 4:
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
         self.model = model
         self.average = {k: v.detach().clone().float() for k, v in model.state_dict().items()}
-        self.optimiser = torch.optim.Adam(model.parameters(), config.rate, betas=(0.9, 0.99))
+        self.optimiser = torch.optim.Adam(model.parameters(), config.rate, (config.momentum, 0.99))
         used = [name for name in VIEWS if getattr(weights, name)]
-        self.critics = nn.ModuleDict({name: Discriminator() for name in used}).to(self.device)
+        papers = config.preset == "paper"
+        critics = {name: Discriminator(config.channels, papers) for name in used}
+        self.critics = nn.ModuleDict(critics).to(device)
         self.critic_optimiser = torch.optim.Adam(
             self.critics.parameters() if used else [torch.zeros(1)], CRITIC_RATE, betas=(0.5, 0.99)
         )
-        self.precision = torch.autocast(self.device.type, torch.bfloat16)
+        self.precision = torch.autocast(device.type, torch.bfloat16)
         self.step, self.spent = 0, 0.0
 
     def save(self) -> None:
-        """Writes the checkpoint whole or not at all."""
+        """Writes the checkpoint whole or not at all; only the leading rank does."""
+        if not self.ranks.leads:
+            return
         self.out.mkdir(parents=True, exist_ok=True)
         state = {
             "config": asdict(self.config),
+            "weights": asdict(self.weights),
             "actions": list(ACTIONS),
             "model": self.model.state_dict(),
             "average": self.average,
@@ -125,29 +134,43 @@ class Trainer:
 
     def load(self) -> None:
         """Takes a run up where its checkpoint left it."""
-        state = self._read(self.out / "checkpoint.pt")
-        self.model.load_state_dict(state["model"])
+        state = self._read(self.out / "checkpoint.pt", "model")
         self.average = state["average"]
         self.optimiser.load_state_dict(state["optimiser"])
-        self.critics.load_state_dict(state["critics"])
+        try:
+            self.critics.load_state_dict(state["critics"])
+        except RuntimeError:
+            raise SystemExit(
+                f"training.train: error: {self.out} was trained with other adversarial losses; "
+                "give the same"
+            ) from None
         self.critic_optimiser.load_state_dict(state["critic_optimiser"])
         self.step, self.spent = state["step"], state["spent"]
 
     def start_from(self, checkpoint: Path) -> None:
         """Begins a new run with the averaged weights another one ended with."""
-        state = self._read(checkpoint)
-        self.model.load_state_dict(state["average"])
+        state = self._read(checkpoint, "average")
         self.average = state["average"]
 
-    def _read(self, path: Path) -> dict[str, Any]:
+    def _read(self, path: Path, weights: str) -> dict[str, Any]:
+        """A checkpoint, its `model` or `average` taken over."""
         if not path.exists():
             raise SystemExit(f"training.train: error: there is no checkpoint at {path}")
         state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
-        if state["config"]["preset"] != self.config.preset:
+        for name in SHAPING:
+            mine = getattr(self.config, name)
+            if (other := state["config"].get(name, mine)) != mine:
+                raise SystemExit(
+                    f"training.train: error: {path} was trained with --{name} {other or 'none'}, "
+                    f"not {mine or 'none'}; give the same"
+                )
+        try:
+            self.model.load_state_dict(state[weights])
+        except RuntimeError:
             raise SystemExit(
-                f"training.train: error: {path} holds a {state['config']['preset']!r} generator; "
-                f"give --preset {state['config']['preset']}"
-            )
+                f"training.train: error: {path} holds a generator built otherwise than today's; "
+                "train anew"
+            ) from None
         return state
 
     def progress(self) -> float:
@@ -158,7 +181,7 @@ class Trainer:
 
     def rate(self) -> float:
         """Learning rate: warm-up, then a cosine fall to a hundredth."""
-        warm = min(1.0, (self.step + 1) / self.config.warmup)
+        warm = min(1.0, (self.step + 1) / max(1, self.config.warmup))
         return (
             self.config.rate * warm * (0.01 + 0.99 * (1 + math.cos(math.pi * self.progress())) / 2)
         )
@@ -167,24 +190,29 @@ class Trainer:
         """All terms for one batch, [B, K, …] tensors on the device, and the frames [B·K, 3, S, S]."""
         photo = batch["photo"].contiguous(memory_format=torch.channels_last)
         actions = batch["actions"]
+        if names := self.config.names:
+            actions = expression_degrees(actions, names)
         count = actions.shape[1]
         flat = {k: v.flatten(0, 1) for k, v in batch.items() if k not in ("photo", "actions")}
+        asked = torch.cat([actions, *neighbours(actions)], 1) if self.weights.temporal else actions
+
+        def parts(made: Tensor) -> list[Tensor]:
+            """[B·mK, …] as m tensors [B·K, …]: at a, and at its neighbours where they are asked for."""
+            each = made.unflatten(0, (len(photo), -1)).split(count, 1)
+            return [part.flatten(0, 1) for part in each]
+
         if isinstance(self.model, EdgeGenerator):
             with self.precision:
-                layers = self.model.layers(photo, actions)
-            frames = compose(photo.repeat_interleave(count, 0), layers)
-            terms = edge_losses(layers, frames, flat)
+                layers = self.model.layers(photo, asked)
+            frames, *near = parts(compose(photo.repeat_interleave(asked.shape[1], 0), layers))
+            terms = edge_losses(Layers(*(parts(layer)[0] for layer in layers)), frames, flat)
         else:
-            actions = expression_degrees(actions)
             with self.precision:
-                frames, points = self.model.decode(self.model.features(photo, actions))
-            terms = paper_losses(frames, points, flat)
-        if self.weights.temporal:
-            size = actions.amax(-1, keepdim=True).clamp(min=DELTA)
-            before, after = (actions * (1 + sign * DELTA / size) for sign in (-1, 1))
-            with self.precision:
-                neighbours = self.model(photo, before), self.model(photo, after.clamp(max=1))
-            terms["temporal"] = temporal(frames, *neighbours)
+                made, points = self.model.decode(self.model.features(photo, asked))
+            frames, *near = parts(made)
+            terms = paper_losses(frames, parts(points)[0], flat)
+        if near:
+            terms["temporal"] = temporal(frames, *near)
         for name, critic in self.critics.items():
             terms[name] = generator_loss(cast(Discriminator, critic), VIEWS[name](frames, flat))
         return terms, frames
@@ -202,23 +230,19 @@ class Trainer:
         }
         self.critic_optimiser.zero_grad(set_to_none=True)
         torch.stack(list(terms.values())).sum().backward()
+        self._share(self.critics)
         self.critic_optimiser.step()
         return terms
 
-    def run(self, cache: Path) -> None:
-        """Trains on the data root to the end of the schedule."""
+    def run(self, samples: Samples) -> None:
+        """Trains to the end of the schedule, on this rank's share of the samples."""
+        if self.progress() >= 1:
+            return
+        each, ranks = self.config.batch, self.ranks
         loader = DataLoader(
-            Samples(
-                self.data,
-                cache,
-                self.config.vectors,
-                self.config.pairs,
-                self.config.smiles,
-                self.config.preset == "paper",
-                self.config.seed,
-            ),
-            self.config.batch,
-            sampler=Onward(self.step * self.config.batch),
+            samples,
+            each,
+            sampler=Onward(self.step * each * ranks.count + ranks.rank, ranks.count),
             num_workers=self.config.workers,
             prefetch_factor=4 if self.config.workers else None,
         )
@@ -230,11 +254,14 @@ class Trainer:
         self.out.mkdir(parents=True, exist_ok=True)
         began, spent_before = time.monotonic(), self.spent
         saved = began
-        with Curves(self.out / "curves.csv") as curves:
+        log = Curves(self.out / "curves.csv") if self.ranks.leads else nullcontext()
+        with log as curves:
             for batch in batches:
                 terms = self.update({k: v.to(self.device) for k, v in batch.items()})
-                self.spent = spent_before + time.monotonic() - began
-                curves.add(self.step, self.spent, self.rate(), self.progress(), terms)
+                spent = spent_before + time.monotonic() - began
+                self.spent = self.ranks.agree(spent, self.device)
+                if curves:
+                    curves.add(self.step, self.spent, self.rate(), self.progress(), terms)
                 if time.monotonic() - saved > 60 * self.config.save_minutes:
                     self.save()
                     saved = time.monotonic()
@@ -250,6 +277,7 @@ class Trainer:
         terms["total"] = total(terms, self.weights)
         self.optimiser.zero_grad(set_to_none=True)
         terms["total"].backward()
+        self._share(self.model)
         nn.utils.clip_grad_norm_(self.model.parameters(), MAX_GRADIENT)
         self.optimiser.step()
         self._average()
@@ -259,6 +287,13 @@ class Trainer:
         return {name: float(term.detach()) for name, term in terms.items()}
 
     @torch.no_grad()
+    def _share(self, network: nn.Module) -> None:
+        """Averages gradients and running statistics over ranks."""
+        gradients = [p.grad for p in network.parameters() if p.grad is not None]
+        statistics = [b for name, b in network.named_buffers() if "running_" in name]
+        self.ranks.average([*gradients, *statistics])
+
+    @torch.no_grad()
     def _average(self) -> None:
         """Exponential moving average of weights and statistics: what is exported."""
         keep = min(self.config.average, (1 + self.step) / (10 + self.step))
@@ -266,41 +301,87 @@ class Trainer:
             self.average[name].lerp_(value.float(), 1 - keep)
 
 
+def read_sources(
+    arguments: argparse.Namespace, config: TrainConfig, ranks: Ranks
+) -> list[tuple[float, Source]]:
+    """Prepares the data, on the leading rank, and opens them on all.
+
+    Raises:
+        ClipsError: the clips cannot be used.
+        FileNotFoundError: the data root lacks a part.
+    """
+    augment: Augment = "crops" if config.crops else True
+    if arguments.clips:
+        files = find_clips(arguments.clips, arguments.layout)
+        cache = arguments.cache or Path("runs/clips")
+        if ranks.leads and (missing := prepare_clips(files, cache)):
+            print(f"no face found in: {', '.join(missing)}")
+        ranks.wait()
+        clips = [
+            clip
+            for clip in load_clips(files, cache)
+            if not config.divided or shown_by(clip.identity, config.divided) == clip.expression
+        ]
+        return clip_sources(showing(clips, config.names), config.vectors, augment)
+    for part in ("portraits", "face3d"):
+        if not (arguments.data / part).is_dir():
+            raise FileNotFoundError(f"the data root {arguments.data} has no folder {part}/")
+    cache = arguments.cache or Path("runs/faces")
+    if ranks.leads and (missing := prepare(arguments.data, cache)):
+        print(f"no face found in: {', '.join(missing)}")
+    ranks.wait()
+    return portrait_sources(
+        arguments.data,
+        cache,
+        config.vectors,
+        config.pairs,
+        config.smiles,
+        augment,
+        config.names,
+        config.divided,
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", type=Path, required=True, help="data root (portraits/, face3d/)")
-    parser.add_argument("--out", type=Path, default=None, help="run folder (default runs/PRESET)")
-    parser.add_argument("--cache", type=Path, default=Path("runs/faces"), help="prepared faces")
-    begin = parser.add_mutually_exclusive_group()
-    begin.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
-    begin.add_argument("--start", type=Path, help="begin with the weights of another checkpoint")
-    for group, cls in (("run", TrainConfig), ("loss weights (0: off)", LossWeights)):
-        options = parser.add_argument_group(group)
-        for field in fields(cls):
-            options.add_argument(
-                f"--{field.name.replace('_', '-')}",
-                type=type(field.default),
-                default=field.default,
-                choices=("edge", "paper") if field.name == "preset" else None,
-                help=f"default {field.default}",
-            )
-    arguments = parser.parse_args()
-    values = vars(arguments)
-    config = TrainConfig(**{field.name: values[field.name] for field in fields(TrainConfig)})
-    weights = LossWeights(**{field.name: values[field.name] for field in fields(LossWeights)})
-    missing = prepare(arguments.data, arguments.cache)
-    if missing:
-        print(f"no face found in: {', '.join(missing)}")
-    trainer = Trainer(
-        config, weights, arguments.data, arguments.out or Path("runs") / config.preset
+    data = parser.add_mutually_exclusive_group(required=True)
+    data.add_argument("--data", type=Path, help="data root (portraits/, face3d/)")
+    data.add_argument("--clips", type=Path, help="folder of a set of clips, for the paper preset")
+    parser.add_argument(
+        "--layout",
+        choices=("auto", *FORMS),
+        default="auto",
+        help=f"of the clips' folder (default auto): {'; '.join(map(': '.join, FORMS.items()))}",
     )
-    if arguments.resume:
-        trainer.load()
-    elif arguments.start:
-        trainer.start_from(arguments.start)
-    trainer.run(arguments.cache)
+    parser.add_argument("--out", type=Path, default=None, help="run folder (default runs/PRESET)")
+    parser.add_argument(
+        "--cache", type=Path, help="prepared data (default runs/faces, for clips runs/clips)"
+    )
+    begin = parser.add_mutually_exclusive_group()
+    begin.add_argument(
+        "--resume", action="store_true", help="go on from the checkpoint in --out, if there is one"
+    )
+    begin.add_argument("--start", type=Path, help="begin with the weights of another checkpoint")
+    add_options(parser)
+    arguments, config, weights = parse(parser)
+    if arguments.clips and config.preset != "paper":
+        parser.error("clips have no flow for edge to learn from: give --preset paper, or --data")
+    out = arguments.out or Path("runs") / config.preset
+    with joined(config.device) as (ranks, device):
+        try:
+            sources = read_sources(arguments, config, ranks)
+        except (ClipsError, FileNotFoundError) as error:
+            raise SystemExit(f"training.train: error: {error}") from None
+        trainer = Trainer(config, weights, out, device, ranks)
+        if arguments.resume and (out / "checkpoint.pt").exists():
+            trainer.load()
+            if ranks.leads:
+                print(f"{out}: going on from step {trainer.step}")
+        elif arguments.start:
+            trainer.start_from(arguments.start)
+        trainer.run(Samples(sources, config.seed))
 
 
 if __name__ == "__main__":

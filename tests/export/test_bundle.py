@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -51,7 +52,21 @@ def test_the_bundle_draws_what_the_network_draws(trained, written):
 def test_weights_are_stored_once_in_half_precision(trained, written):
     weights = sum(p.numel() for p in trained.parameters())
     stored = sum(graph.bytes for graph in load_bundle(written).manifest.graphs.values())
-    assert stored < 2 * weights + 120_000
+    constants = 2 * (trained.picture.numel() + trained.window.numel()) + 4 * trained.place.numel()
+    assert stored < 2 * weights + constants + 60_000
+
+
+def test_where_a_picture_is_looked_up_is_said_in_single_precision(written):
+    graph = onnx.shape_inference.infer_shapes(load_bundle(written).graph("decoder")).graph
+    types = {v.name: v.type.tensor_type.elem_type for v in (*graph.value_info, *graph.output)}
+    (sampled,) = (node for node in graph.node if node.op_type == "GridSample")
+    made = {name: node for node in graph.node for name in node.output}
+    place = made[sampled.input[1]]
+    while place.op_type != "Cast":  # back to where the last convolution's halves are widened
+        assert types[place.output[0]] == onnx.TensorProto.FLOAT
+        place = next(made[name] for name in place.input if name in made)
+    assert types[place.input[0]] == onnx.TensorProto.FLOAT16
+    assert all(types[name] == onnx.TensorProto.FLOAT16 for name in ("flow", "mask", "colour"))
 
 
 def test_a_second_export_replaces_the_first_and_keeps_its_card(trained, written):

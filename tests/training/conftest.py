@@ -9,6 +9,7 @@ from scipy.spatial import Delaunay
 from moue.actions import ACTIONS
 from moue.crop import Face, find_faces
 from training.teacher.head import EYE_LEFT, EYE_RIGHT, INNER_LIPS, Head
+from training.teacher.mouth import make_card
 
 
 @pytest.fixture(scope="session")
@@ -30,15 +31,15 @@ def head(astronaut_face) -> Head:
     lips = points[[13, 14], 1].mean()
     deltas[ACTIONS.index("jawOpen"), points[:, 1] < lips] = (0, -2.0, 0)
     deltas[ACTIONS.index("eyeBlinkLeft"), 386] = (0, -0.8, 0)
-    teeth = points[list(INNER_LIPS)] - (0, 0, 1)
+    mouth = make_card()
+    front = points[[13, 14]].mean(0) + np.array((0, -0.3, -0.5))
+    drop = np.zeros((len(ACTIONS), len(mouth.points), 3))
+    drop[ACTIONS.index("jawOpen"), mouth.jaw] = (0, -2.0, 0)
     return Head(
         points,
         faces[~np.any(holes, axis=0)],
         *(faces[hole] for hole in holes),
         deltas,
-        teeth,
-        np.zeros((len(ACTIONS), len(teeth), 3)),
-        np.array([[0, 5, 10], [0, 10, 15]], np.int32),
-        np.full((len(teeth), 3), 0.9),
-        np.tile((0.0, 0.0, 1.0), (len(teeth), 1)),
+        mouth._replace(points=mouth.points + front),
+        drop,
     )

@@ -43,3 +43,11 @@ def test_the_mouth_view_shows_the_mouth_and_nothing_else():
 
 def test_a_discriminator_judges_patches():
     assert Discriminator(8)(torch.rand(2, 3, SIZE, SIZE)).shape == (2, 1, 16, 16)
+
+
+def test_the_papers_discriminator_normalises_its_middle_layer():
+    torch.manual_seed(0)
+    papers = Discriminator(8, normalise=True)
+    kinds = [type(layer).__name__ for layer in papers.layers]
+    assert kinds == ["Conv2d", "LeakyReLU", "Conv2d", "BatchNorm2d", "LeakyReLU", "Conv2d"]
+    assert papers(torch.rand(2, 3, SIZE, SIZE)).shape == (2, 1, 16, 16)

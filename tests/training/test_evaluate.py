@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from moue import Animator, expression
+from moue.actions import EXPRESSIONS
 from moue.animator import Portrait
 from moue.crop import Square
 from training.data.faces import FaceCrop
@@ -11,10 +13,14 @@ from training.evaluate import (
     DEGREES,
     Report,
     difference_outside,
+    draw_actions,
     draw_sheet,
+    draw_strip,
     figures,
     held_out_neutral,
+    look,
     similarity,
+    unevenness,
 )
 
 
@@ -57,6 +63,35 @@ def test_similarity_looks_only_where_it_is_told():
     assert ssim > 0.99
     assert psnr > 45
     assert similarity(a, b, ~left)[0] < 0.8
+
+
+def test_a_ramp_is_as_uneven_as_its_largest_step():
+    even = [np.full((8, 8, 3), 20 * k, np.uint8) for k in range(6)]
+    assert unevenness(even) == pytest.approx(1)
+    assert unevenness([*even, np.full((8, 8, 3), 160, np.uint8)]) == pytest.approx(3)
+
+
+def test_frames_of_the_shipped_model_follow_each_other_smoothly(portrait_photo):
+    """One second at 30 frames a second, straight from rest to each expression's peak."""
+    degrees = np.linspace(0, 1, 31).tolist()
+    with Animator("edge", "cpu", threads=1) as animator:
+        portrait = animator.prepare(portrait_photo)
+        for name in EXPRESSIONS:
+            frames = animator.frames(portrait, expression(name).degrees(degrees))
+            assert unevenness([look(portrait, frame) for frame in frames]) < 2, name
+
+
+def test_a_strip_is_twelve_frames_of_a_rise(animator, portrait_photo, tmp_path):
+    draw_strip(animator, portrait_photo, tmp_path / "strip.png")
+    with Image.open(tmp_path / "strip.png") as strip:
+        assert strip.size == (12 * 224, 22 + 224)
+
+
+def test_every_action_is_drawn(animator, portrait_photo, tmp_path):
+    draw_actions(animator, portrait_photo, tmp_path / "actions.png")
+    with Image.open(tmp_path / "actions.png") as sheet:
+        rows = -(-len(animator.actions) // 9)
+        assert sheet.size == (9 * 224, 22 + rows * 224)
 
 
 def face_crop(name: str, smile: float, held_out: bool = True) -> FaceCrop:

@@ -58,10 +58,29 @@ def test_warp_looks_up_the_photo_at_u_plus_flow(photo):
 def test_the_colour_layer_shows_where_the_mask_does(photo):
     mask = torch.zeros(2, 1, SIZE, SIZE)
     mask[..., :10, :] = 7.0  # raw masks are clipped
-    layers = Layers(torch.zeros(2, 2, SIZE, SIZE), mask, torch.full((2, 3, SIZE, SIZE), 0.25))
+    colour = torch.full((2, 3, SIZE, SIZE), 0.25)
+    layers = Layers(torch.zeros(2, 2, SIZE, SIZE), mask, colour, torch.zeros(2, 2, 8, 8))
     frames = compose(photo, layers)
     assert (frames[..., :10, :] == 0.25).all()
     torch.testing.assert_close(frames[..., 10:, :], photo[..., 10:, :], atol=1e-5, rtol=0)
+
+
+@torch.no_grad()
+def test_inside_its_window_the_colour_is_light_on_the_mouths_picture(generator):
+    raw = torch.zeros(1, 8, SIZE, SIZE)
+    raw[:, 5:] = 0.5  # light of 1
+    _, _, colour, place = generator.shape_outputs(raw)
+    left, top, right, bottom = generator.mouth_window
+    assert place.shape == (1, 2, bottom - top, right - left)
+    outside = torch.ones(SIZE, SIZE, dtype=torch.bool)
+    outside[top:bottom, left:right] = False
+    assert (colour[..., outside] == 1).all()
+    picture = generator.picture
+    u, v = place[0, :, 8, 15]
+    row, column = int(v * picture.shape[2]), int(u * picture.shape[3])
+    torch.testing.assert_close(
+        colour[0, :, top + 8, left + 15], picture[0, :, row, column], atol=0.15, rtol=0
+    )
 
 
 def test_every_weight_of_the_edge_generator_learns(generator, photo):
@@ -82,3 +101,25 @@ def test_the_paper_generator_is_the_papers():
     assert 0 <= points.min() <= points.max() <= 1
     assert frames.min() >= 0
     assert frames.max() <= 1
+
+
+@torch.no_grad()
+def test_the_papers_landmarks_are_read_off_the_decoder_not_the_photo():
+    torch.manual_seed(0)
+    generator = PaperGenerator(1, channels=4).eval()
+    features = generator.features(torch.rand(1, 3, 256, 256), torch.ones(1, 1, 1))
+    frame, points = generator.decode(features)
+    other, same = generator.decode([features[0] + 1, *features[1:]])
+    assert not torch.equal(frame, other)
+    torch.testing.assert_close(points, same)
+
+
+def test_the_papers_weights_are_normal_to_begin_with():
+    torch.manual_seed(0)
+    for name, value in PaperGenerator(2, channels=8).named_parameters():
+        if value.dim() == 4:
+            assert float(value.detach().std()) == pytest.approx(0.02, rel=0.25), name
+        elif name.endswith("weight"):
+            assert float(value.detach().mean()) == pytest.approx(1, abs=0.03), name
+        else:
+            assert not value.detach().any(), name

@@ -52,6 +52,8 @@ def test_a_sample_has_the_shapes_it_says(source):
     assert sample.actions.shape == (3, len(ACTIONS))
     assert sample.flow.shape == (3, 2, SIZE, SIZE)
     assert sample.real.shape == sample.colour.shape == (3, 3, SIZE, SIZE)
+    assert sample.mouth.shape == sample.mask.shape == (3, 1, SIZE, SIZE)
+    assert sample.place.shape == sample.flow.shape
     assert sample.landmarks.shape == (3, 68, 2)
     assert all(value.dtype == np.float32 for value in vars(sample).values())
     assert 0 <= sample.photo.min() <= sample.photo.max() <= 1
@@ -110,7 +112,7 @@ def test_pairs_pull_towards_the_real_photograph(face, head):
     assert shifted < 0.5 * np.abs(sample.real[0] - straight).mean()
 
 
-def test_a_smile_is_brought_to_rest_and_its_teeth_are_the_target(face, head):
+def test_a_smile_is_brought_to_rest_and_the_photograph_is_the_target(face, head):
     teacher = Teacher(head)
     smiling = replace(face, scores={"mouthSmileLeft": 0.8, "mouthSmileRight": 0.8})
     fit = teacher.fit(face.photo, face.landmarks)
@@ -122,10 +124,27 @@ def test_a_smile_is_brought_to_rest_and_its_teeth_are_the_target(face, head):
     source = SmileSource([smiling, face], teacher, SIZE, 2, False)
     assert len(source) == 1
     sample = source.sample(np.random.default_rng(0))
-    hole = sample.mask[0, 0] > 0.9
+    assert sample.has_real.tolist() == [1.0, 0.0]
+    hole = sample.mouth[0, 0] > 0.9
     assert hole.sum() > 20
-    np.testing.assert_array_equal(sample.colour[0][:, hole], sample.real[0][:, hole])
     assert sample.photo[:, hole].mean() < sample.real[0][:, hole].mean()  # lips where teeth were
+
+
+def test_what_is_painted_lies_in_the_light_of_the_photo(face, head):
+    teacher = Teacher(head)
+    fit = teacher.fit(face.photo, face.landmarks)
+    tables = np.repeat(
+        (np.arange(256) // 8).astype(np.uint8)[:, None], 3, 1
+    )  # an eighth of the light
+    dim = View(SIZE * face.square.to_crop(), SIZE, False, tables, True, 0.0, 0)
+    asked = np.asarray(action_vector({"jawOpen": 1.0}, ACTIONS))
+    layers = teacher.render(fit, asked, dim.to_layer, SIZE)
+    moved = teacher.move(fit, asked)
+    sample = dim.pack(dim.shade(face.photo), asked[None], [layers], [moved], [None])
+    inside = sample.mouth[0, 0] > 0.9
+    assert layers.colour[:, inside].max() > 0.3
+    assert sample.colour[0][:, inside].max() <= 1 / 8
+    assert np.ptp(sample.colour[0][:, inside], axis=0).max() < 1e-6  # grey, as the photo is
 
 
 @pytest.mark.parametrize(
@@ -145,3 +164,24 @@ def test_the_square_is_seen_upright(face):
     square = Square(256, 256, 200, 0.3)
     view = View(SIZE * square.to_crop(), SIZE, False, None, False, 0.0, 0)
     assert view.resample(face.photo).shape == (SIZE, SIZE, 3)
+
+
+def test_crops_keep_256_of_289_pixels_somewhere_in_the_square():
+    random, square = np.random.default_rng(0), Square(150, 160, 200, 0.3)
+    corners = np.array([[0, 0, 1], [1, 0, 1], [0, 1, 1], [1, 1, 1]]) @ square.to_photo().T
+    seen = []
+    for _ in range(300):
+        view = View.draw(random, square, 256, "crops")
+        placed = corners @ view.to_layer[:, :2].T + view.to_layer[:, 2]
+        np.testing.assert_allclose(placed[3] - placed[0], 289, atol=1e-6)
+        seen.append(-placed[0])
+        assert (view.flip, view.tables, view.grey, view.blur, view.noise) == (
+            False,
+            None,
+            False,
+            0,
+            0,
+        )
+    np.testing.assert_allclose(seen, np.rint(seen), atol=1e-6)
+    assert np.rint(np.min(seen, 0)).tolist() == [0, 0]
+    assert np.rint(np.max(seen, 0)).tolist() == [33, 33]

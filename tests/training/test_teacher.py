@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from moue.actions import ACTIONS, action_vector
-from training.teacher.head import LIDS_LEFT, fit_similarity, load_head
+from training.teacher.eyes import EYES
+from training.teacher.folds import SIZE as UNROLLED
+from training.teacher.folds import smile_folds
+from training.teacher.head import fit_similarity, load_head
+from training.teacher.mouth import draw_picture, make_card
 from training.teacher.raster import rasterise
 from training.teacher.render import Teacher
 
@@ -63,7 +68,108 @@ def test_a_blink_brings_the_lids_of_one_eye_together(teacher, fit):
         for side, (upper, lower) in {"left": (386, 374), "right": (159, 145)}.items()
     }
     assert gap["left"] < 0.05 * gap["right"]
-    assert all(np.isfinite(moved[list(pair)]).all() for pair in LIDS_LEFT)
+    for upper, lower in EYES[0].lids:
+        assert np.linalg.norm((moved[lower] - moved[upper])[:2]) < 0.05 * gap["right"]
+    assert np.allclose(
+        moved[[276, 283, 282, 295, 285]], fit.points[[276, 283, 282, 295, 285]]
+    )  # brow
+
+
+def test_lips_close_only_what_the_jaw_opens(teacher, fit):
+    closing = ACTIONS.index("mouthClose")
+    head = replace(teacher.head, deltas=teacher.head.deltas.copy())
+    head.deltas[closing, [14, 17]] = (0, 1.0, 0)
+    strict = Teacher(head)
+    alone = strict.move(fit, np.asarray(action_vector({"mouthClose": 1.0}, ACTIONS)))
+    np.testing.assert_allclose(alone, fit.points)
+    jaw, both = (
+        strict.move(fit, np.asarray(action_vector({"jawOpen": 0.5, "mouthClose": w}, ACTIONS)))
+        for w in (0.0, 1.0)
+    )
+    assert both[14, 1] < jaw[14, 1] - 1
+
+
+def test_lashes_are_drawn_where_lids_have_met_and_only_there(teacher, fit, astronaut_face):
+    half = render(teacher, fit, astronaut_face, eyeBlinkLeft=0.5)
+    shut = render(teacher, fit, astronaut_face, eyeBlinkLeft=1.0)
+    to_layer = SIZE * astronaut_face.square.to_crop()
+    corners = fit.points[[362, 263, 33, 133], :2] @ to_layer[:, :2].T + to_layer[:, 2]
+    rows, columns = np.nonzero(shut.mask > half.mask + 0.2)
+    assert len(rows) > 5
+    assert columns.min() >= corners[0, 0] - 2
+    assert columns.max() <= corners[1, 0] + 2
+    assert shut.colour[:, rows, columns].mean() < 0.3 * fit.skin.mean()
+
+
+def test_the_outline_of_a_moving_face_fades_into_its_surroundings(teacher, fit, astronaut_face):
+    flow = render(teacher, fit, astronaut_face, jawOpen=0.3).flow
+    to_layer = SIZE * astronaut_face.square.to_crop()
+    column, chin = (to_layer[:, :2] @ fit.points[152, :2] + to_layer[:, 2]).astype(int)
+    below = np.abs(flow[1, chin - 2 : chin + 24, column]) * SIZE
+    assert below[0] > 3
+    assert np.abs(np.diff(below)).max() < 0.5 * below[0]  # no step from full motion to none
+
+
+def test_teeth_that_the_photo_shows_follow_the_upper_lip(head, fit, astronaut_face):
+    raised = replace(head, deltas=head.deltas.copy())
+    upper = [191, 80, 81, 82, 13, 312, 311, 310, 415]
+    raised.deltas[ACTIONS.index("mouthUpperUpLeft"), upper] = (0, 0.5, 0)
+    layers = render(Teacher(raised), fit, astronaut_face, mouthUpperUpLeft=1.0)
+    to_layer = SIZE * astronaut_face.square.to_crop()
+    column, top = (to_layer[:, :2] @ fit.points[13, :2] + to_layer[:, 2]).astype(int)
+    _, bottom = (to_layer[:, :2] @ fit.points[14, :2] + to_layer[:, 2]).astype(int)
+    down = layers.flow[1, :, column] * SIZE
+    assert down[top] > 1  # what is seen there came from below
+    assert abs(down[bottom - 1]) < 0.7  # the lower ones stay
+    assert layers.mouth.max() < 0.5  # and none are drawn over them
+
+
+def test_a_mouth_is_looked_up_in_one_picture(teacher, fit, astronaut_face):
+    layers = render(teacher, fit, astronaut_face, jawOpen=0.8)
+    inside = layers.mouth > 0.9
+    u, v = layers.place[:, inside]
+    assert inside.sum() > 20
+    assert 0 <= min(u.min(), v.min()) <= max(u.max(), v.max()) <= 1
+    columns = np.nonzero(inside)[1]
+    assert np.corrcoef(columns, u)[0, 1] > 0.95  # left to right
+    light = layers.colour[:, inside].mean(0)
+    assert np.ptp(light) > 0.2  # teeth and what is behind them
+
+
+def test_teeth_are_bright_and_the_cheeks_shade_them():
+    picture = draw_picture()
+    height, width = picture.shape[1:]
+    front = picture[:, int(0.35 * height), int(0.47 * width)]
+    assert front.min() > 0.7
+    assert picture[:, int(0.35 * height), 4].max() < 0.6
+    np.testing.assert_allclose(picture, picture[..., ::-1], atol=0.02)  # as mirroring assumes
+    card = make_card()
+    assert (card.uv[card.jaw, 1] > card.uv[~card.jaw, 1].max()).all()
+
+
+def test_smiles_that_darken_a_fold_are_drawn_so(head, astronaut_face, portrait_photo):
+    landmarks = astronaut_face.landmarks
+    x, y = landmarks[[205, 425], :2].astype(int).T  # beside the nose
+    smiling = portrait_photo.copy()
+    for column, row in zip(x, y, strict=True):
+        smiling[row - 6 : row + 7, column - 6 : column + 7] //= 2
+    folds = smile_folds([((portrait_photo, landmarks), (smiling, landmarks))], head)
+    assert folds.shape == (UNROLLED, UNROLLED)
+    assert folds.min() < -0.8
+    assert (folds == 0).mean() > 0.9
+    creased = Teacher(head, folds)
+    fit = creased.fit(portrait_photo, landmarks)
+    plain = render(Teacher(head), fit, astronaut_face, mouthSmileLeft=1.0)
+    made = render(creased, fit, astronaut_face, mouthSmileLeft=1.0)
+    row, column = np.unravel_index((made.mask - plain.mask).argmax(), made.mask.shape)
+    assert made.mask[row, column] > 0.2
+    assert made.colour[:, row, column].max() == 0
+    nose = (SIZE * astronaut_face.square.to_crop() @ [*fit.points[4, :2], 1])[0]
+    assert column > nose  # the subject's left alone
+
+
+def test_without_pairs_there_are_no_folds(head):
+    assert not smile_folds([], head).any()
 
 
 def test_a_photo_that_smiles_already_has_less_far_to_go(teacher, portrait_photo, astronaut_face):

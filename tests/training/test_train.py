@@ -8,41 +8,34 @@ import pytest
 import torch
 
 from moue.actions import ACTIONS, EXPRESSIONS, action_vector
+from tests.training import trees
+from tests.training.batches import batches
 from training import curves, train
-from training.data.stream import Onward
-from training.generator import EdgeGenerator, Level, PaperGenerator
+from training.config import PRESETS, TrainConfig
+from training.data.stream import Onward, shown_by
+from training.generator import EdgeGenerator, Level
 from training.losses import LossWeights
-from training.train import TrainConfig, Trainer, expression_degrees
+from training.train import Trainer, expression_degrees, neighbours
 
+CPU = torch.device("cpu")
 LEVELS = (Level(8, 8, 8, True), Level(16, 8, 6, True), Level(32, 6, 4, False))
 
 
+@pytest.fixture
+def real_generators() -> None:
+    """Asked for by tests that are not to have the tiny one."""
+
+
 @pytest.fixture(autouse=True)
-def small(monkeypatch) -> None:
-    monkeypatch.setattr(train, "make_generator", lambda _: EdgeGenerator(len(ACTIONS), LEVELS))
+def small(monkeypatch, request) -> None:
+    if "real_generators" not in request.fixturenames:
+        monkeypatch.setattr(train, "make_generator", lambda _: EdgeGenerator(len(ACTIONS), LEVELS))
     monkeypatch.setattr(curves, "LOG_EVERY", 2)
 
 
-def batches(first: int, last: int) -> list[dict[str, torch.Tensor]]:
-    """Random targets, the same for the same number."""
-    made = []
-    for index in range(first, last):
-        g = torch.Generator().manual_seed(index)
-        shapes = {"flow": 2, "mask": 1, "colour": 3, "face": 1, "real": 3}
-        plain = {k: torch.rand(2, 2, c, 1, 1, generator=g) for k, c in shapes.items()}
-        batch = {k: value.expand(-1, -1, -1, 64, 64).clone() for k, value in plain.items()}
-        batch["flow"] = 0.05 * (batch["flow"] - 0.5)
-        batch["photo"] = torch.rand(2, 3, 64, 64, generator=g)
-        batch["actions"] = torch.rand(2, 2, len(ACTIONS), generator=g)
-        batch["landmarks"] = 0.3 + 0.4 * torch.rand(2, 2, 68, 2, generator=g)
-        batch["has_real"] = torch.tensor([[1.0, 0.0], [0.0, 0.0]])
-        made.append(batch)
-    return made
-
-
 def trainer(out: Path, steps: int, **weights: float) -> Trainer:
-    config = TrainConfig(steps=steps, warmup=2, device="cpu")
-    return Trainer(config, LossWeights(**weights), Path(), out)
+    config = TrainConfig(steps=steps, warmup=2)
+    return Trainer(config, LossWeights(**weights), out, CPU)
 
 
 def test_a_resumed_run_ends_where_an_unbroken_one_does(tmp_path):
@@ -77,19 +70,77 @@ def test_losses_fall(tmp_path):
     assert [int(row["step"]) for row in rows] == list(range(2, 41, 2))
 
 
-def test_the_papers_generator_trains_on_its_own_terms(tmp_path, monkeypatch):
-    monkeypatch.setattr(train, "make_generator", lambda _: PaperGenerator(len(EXPRESSIONS), 4))
-    run = trainer(tmp_path, steps=2, landmarks=1.0, temporal=1.0)
+def paper(out: Path, expressions: str, **values: object) -> Trainer:
+    """The paper's preset, small."""
+    preset = {**PRESETS["paper"], "expressions": expressions, "channels": 2, "steps": 2, **values}
+    config, weights = (
+        cls(**{k: preset[k] for k in vars(cls()) if k in preset})
+        for cls in (TrainConfig, LossWeights)
+    )
+    return Trainer(TrainConfig(**{**vars(config), "preset": "paper"}), weights, out, CPU)
+
+
+def paper_batch(*expressions: str) -> dict[str, torch.Tensor]:
+    """One photo, a whole expression an action vector, at 0.6."""
     g = torch.Generator().manual_seed(0)
-    batch = {
-        "photo": torch.rand(2, 3, 256, 256, generator=g),
-        "actions": torch.rand(2, 1, len(ACTIONS), generator=g),
-        "real": torch.rand(2, 1, 3, 256, 256, generator=g),
-        "landmarks": torch.rand(2, 1, 68, 2, generator=g),
+    asked = np.stack([0.6 * action_vector(EXPRESSIONS[e], ACTIONS) for e in expressions])
+    count = len(expressions)
+    return {
+        "photo": torch.rand(1, 3, 256, 256, generator=g),
+        "actions": torch.from_numpy(asked.astype(np.float32))[None],
+        "real": torch.rand(1, count, 3, 256, 256, generator=g),
+        "landmarks": 0.3 + 0.4 * torch.rand(1, count, 68, 2, generator=g),
     }
-    run.fit([batch, batch])
+
+
+@pytest.mark.usefixtures("real_generators")
+@pytest.mark.parametrize("expressions", ["happy", "happy,angry"])
+def test_the_papers_preset_is_its_whole_objective(tmp_path, expressions):
+    run = paper(tmp_path, expressions)
+    assert len(run.model.residuals) == len(run.config.names)
+    run.fit([paper_batch("happy", "happy")] * 2)
     assert run.step == 2
-    assert set(run.losses(batch)[0]) == {"reconstruction", "landmarks", "temporal"}
+    terms, _ = run.losses(paper_batch("happy", "happy"))
+    adversarial = {"global_adversarial", "local_adversarial"}
+    assert set(terms) == {"reconstruction", "landmarks", "temporal"} | adversarial
+    assert run.optimiser.param_groups[0]["lr"] <= 2e-4
+    assert run.config.crops
+
+
+@pytest.mark.usefixtures("real_generators")
+@pytest.mark.parametrize(
+    "term", ["landmarks", "temporal", "global_adversarial", "local_adversarial"]
+)
+def test_each_of_the_papers_losses_is_off_at_zero(tmp_path, term):
+    run = paper(tmp_path, "happy", **{term: 0.0})
+    terms, _ = run.losses(paper_batch("happy"))
+    assert (term in terms) == (term == "landmarks")  # which comes with the frames
+    whole = train.total(terms, run.weights)
+    assert torch.equal(whole, train.total({**terms, term: torch.tensor(1e6)}, run.weights))
+
+
+@pytest.mark.usefixtures("real_generators")
+def test_a_run_goes_on_only_as_it_began(tmp_path):
+    paper(tmp_path, "happy").save()
+    with pytest.raises(SystemExit, match="--expressions happy, not happy,angry; give the same"):
+        paper(tmp_path, "happy,angry").load()
+    with pytest.raises(SystemExit, match="trained with other adversarial losses; give the same"):
+        paper(tmp_path, "happy", local_adversarial=0.0).load()
+    path = tmp_path / "checkpoint.pt"
+    state = torch.load(path, weights_only=True)
+    del state["model"]["rgb.bias"]
+    torch.save(state, path)
+    with pytest.raises(SystemExit, match="built otherwise than today's; train anew"):
+        paper(tmp_path, "happy").load()
+
+
+def test_neighbours_are_a_tenth_away_along_what_is_asked():
+    asked = torch.tensor([[[0.5, 0.0], [0.0, 0.04], [0.0, 1.0], [0.0, 0.0]]])
+    before, after = neighbours(asked)
+    expected = [[0.4, 0.0], [0.0, 0.0], [0.0, 0.9], [0.0, 0.0]]
+    torch.testing.assert_close(before[0], torch.tensor(expected))
+    expected = [[0.6, 0.0], [0.0, 0.14], [0.0, 1.0], [0.0, 0.0]]
+    torch.testing.assert_close(after[0], torch.tensor(expected))
 
 
 def test_no_checkpoint_to_resume_is_said(tmp_path):
@@ -129,9 +180,9 @@ def test_a_failed_save_leaves_the_last_checkpoint(tmp_path, monkeypatch):
     assert (tmp_path / "checkpoint.pt").read_bytes() == before
 
 
-@pytest.mark.parametrize("term", ["flow", "mask", "colour", "reconstruction"])
+@pytest.mark.parametrize("term", ["flow", "mask", "colour", "place", "reconstruction"])
 def test_a_term_at_weight_zero_pulls_nothing(tmp_path, term):
-    weights = dict.fromkeys(("flow", "mask", "colour", "reconstruction"), 0.0)
+    weights = dict.fromkeys(("flow", "mask", "colour", "place", "reconstruction"), 0.0)
     run = trainer(tmp_path, steps=1, **{**weights, term: 1.0})
     terms, _ = run.losses(batches(0, 1)[0])
     only = train.total(terms, run.weights)
@@ -150,5 +201,65 @@ def test_samples_go_on_from_where_a_run_stopped():
 
 def test_whole_expressions_are_read_back_as_degrees():
     actions = np.stack([0.6 * action_vector(e, ACTIONS) for e in EXPRESSIONS.values()])
-    degrees = expression_degrees(torch.from_numpy(actions.astype(np.float32))[None])[0]
+    asked = torch.from_numpy(actions.astype(np.float32))[None]
+    degrees = expression_degrees(asked, tuple(EXPRESSIONS))[0]
     torch.testing.assert_close(degrees, 0.6 * torch.eye(6), atol=1e-5, rtol=0)
+    (alone,) = expression_degrees(asked[:, :1], ("happy",))
+    torch.testing.assert_close(alone, torch.tensor([[0.6]]), atol=1e-5, rtol=0)
+
+
+def test_people_are_divided_evenly_among_expressions():
+    shown = [shown_by(f"london_{k:03}", ("happy", "angry")) for k in range(200)]
+    assert 80 < shown.count("happy") < 120
+    assert shown[0] == shown_by("london_000", ("happy", "angry"))
+
+
+@pytest.mark.usefixtures("real_generators")
+def test_clips_train_the_papers_generator_from_the_command_line(
+    tmp_path, monkeypatch, portrait_photo, astronaut_face, capsys
+):
+    tree = trees.ck(tmp_path / "ck", portrait_photo, astronaut_face, ["S005"])
+    command = [
+        *("training.train", "--preset", "paper", "--clips", tree, "--cache", tmp_path / "cache"),
+        *("--expressions", "surprise", "--channels", "2", "--steps", "1", "--batch", "1"),
+        *("--vectors", "2", "--workers", "0", "--device", "cpu", "--out", tmp_path / "run"),
+    ]
+
+    def run(*more: str) -> None:
+        monkeypatch.setattr("sys.argv", [*map(str, command), *more])
+        train.main()
+
+    run()
+    kept = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)
+    assert kept["step"] == 1
+    assert kept["config"]["rate"] == 2e-4
+    assert kept["weights"]["temporal"] == 1.0
+    run("--resume")
+    assert "going on from step 1" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="shows 'happy'; shown are: surprise"):
+        run("--expressions", "happy")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--data", "x", "--expressions", "happy"), "--expressions belongs to --preset paper"),
+        (("--preset", "paper", "--data", "x", "--expressions", ""), "needs one at least"),
+        (("--preset", "paper", "--data", "x", "--expressions", "glad"), "no expression 'glad'"),
+        (("--preset", "paper", "--data", "x", "--expressions", "sad,sad"), "named twice"),
+        (
+            ("--preset", "paper", "--data", "x", "--expressions", "sad", "--apart", "happy,angry"),
+            "--apart must name --expressions too",
+        ),
+        (("--clips", "x"), "give --preset paper"),
+        (("--preset", "paper"), "one of the arguments --data --clips is required"),
+        (("--preset", "paper", "--clips", "nowhere"), "there is no folder nowhere"),
+        (("--data", "nowhere"), "the data root nowhere has no folder portraits/"),
+    ],
+)
+def test_what_does_not_go_together_is_said_in_one_line(words, said, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["training.train", *words])
+    with pytest.raises(SystemExit) as raised:
+        train.main()
+    line = capsys.readouterr().err + str(raised.value.code)
+    assert said in line

@@ -83,7 +83,7 @@ def prepare(root: Path, cache: Path) -> list[str]:
             square = faces[0].square
             scale = CROP_SIZE / (CROP_MARGIN * square.side)
             offset = CROP_SIZE / 2 - scale * np.array([square.cx, square.cy])
-            crop = _resample(photo, scale, offset)
+            crop = resample(photo, scale, offset)
             landmarks = faces[0].landmarks * np.float32(scale)
             landmarks[:, :2] += offset.astype(np.float32)
             scores = scorer(crop)
@@ -123,7 +123,9 @@ def load_faces(cache: Path) -> Iterator[FaceCrop]:
         )
 
 
-def _resample(photo: NDArray[np.uint8], scale: float, offset: NDArray[np.float64]) -> NDArray:
+def resample(
+    photo: NDArray[np.uint8], scale: float, offset: NDArray[np.float64]
+) -> NDArray[np.uint8]:
     """The crop, averaged when it is smaller than the photo; edges repeat."""
     matrix = np.array([[scale, 0, offset[0]], [0, scale, offset[1]]])
     factor = max(1, int(np.ceil(1 / scale - 0.25)))
@@ -133,7 +135,8 @@ def _resample(photo: NDArray[np.uint8], scale: float, offset: NDArray[np.float64
     large = cv2.warpAffine(
         photo, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
-    return cv2.resize(large, (CROP_SIZE, CROP_SIZE), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(large, (CROP_SIZE, CROP_SIZE), interpolation=cv2.INTER_AREA)
+    return np.asarray(small, np.uint8)
 
 
 def main() -> None:

@@ -6,8 +6,10 @@ any sample. Every sample is one input photo and K action vectors with their true
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, TypeAlias
 
 import cv2
 import numpy as np
@@ -16,11 +18,15 @@ from numpy.typing import NDArray
 from moue.actions import ACTIONS, EXPRESSIONS, MIRRORED, action_vector
 from moue.crop import Square
 from training.data.faces import FaceCrop
-from training.teacher.head import IBUG68, RIGID, fit_similarity
+from training.teacher.folds import smile_folds
+from training.teacher.head import IBUG68, RIGID, fit_similarity, load_head
 from training.teacher.render import Layers, Teacher
 from training.teacher.rest import at_rest
 
 Random = np.random.Generator
+# How a sample is varied: anew in place, light and grain, not at all, or by the paper's crops alone.
+Augment: TypeAlias = bool | Literal["crops"]
+CROPPED = 256 / 289  # of the square's side: what the paper's crops keep
 REPEAT = cv2.BORDER_REPLICATE
 UNSMILE = np.float32(0.65)  # real smiles bend a mouth less than the 3-D model's at the same score
 FULL_SMILE = 0.8  # MediaPipe's mouthSmile score of a smile at degree 1
@@ -38,10 +44,10 @@ class Sample:
     """One photo and what it should become.
 
     photo: float32 [3, S, S] in [0, 1]; actions: float32 [K, n]; flow: float32 [K, 2, S, S] in sides
-    of the square; mask, face: float32 [K, 1, S, S]; colour: float32 [K, 3, S, S]; real: float32
-    [K, 3, S, S], a photograph of the target where there is one, else what the layers compose to;
-    has_real: float32 [K], 1 where it is a photograph; landmarks: float32 [K, 68, 2], iBUG's points of
-    the target in crop coordinates.
+    of the square; mask, face, mouth: float32 [K, 1, S, S]; colour: float32 [K, 3, S, S]; place: float32
+    [K, 2, S, S]; real: float32 [K, 3, S, S], a photograph of the target where there is one, else what
+    the layers compose to; has_real: float32 [K], 1 where it is a photograph; landmarks: float32
+    [K, 68, 2], iBUG's points of the target in crop coordinates.
     """
 
     photo: NDArray[np.float32]
@@ -50,6 +56,8 @@ class Sample:
     mask: NDArray[np.float32]
     colour: NDArray[np.float32]
     face: NDArray[np.float32]
+    mouth: NDArray[np.float32]
+    place: NDArray[np.float32]
     real: NDArray[np.float32]
     has_real: NDArray[np.float32]
     landmarks: NDArray[np.float32]
@@ -64,18 +72,18 @@ class PortraitSource:
         teacher: Teacher,
         size: int,
         vectors: int,
-        augment: bool,
-        whole_expressions: bool = False,
+        augment: Augment,
+        draw: Callable[[Random], NDArray[np.float32]] | None = None,
     ) -> None:
         self.faces, self.teacher, self.size = faces, teacher, size
         self.vectors, self.augment = vectors, augment
-        self.draw = draw_expression if whole_expressions else draw_actions
+        self.draw = draw or draw_actions
 
     def sample(self, random: Random) -> Sample:
         face = self.faces[random.integers(len(self.faces))]
         view = View.draw(random, face.square, self.size, self.augment)
         crop = view.shade(face.photo)
-        fit = self.teacher.fit(crop, face.landmarks, face.scores)
+        fit = self.teacher.fit(face.photo, face.landmarks, face.scores)
         asked = np.stack([self.draw(random) for _ in range(self.vectors)])
         wanted = [view.mirrored(a) for a in asked]
         moved = [self.teacher.move(fit, a) for a in wanted]
@@ -90,16 +98,9 @@ class PairSource:
     """The same person neutral and smiling: the smile's own motion and its photograph as target."""
 
     def __init__(
-        self, faces: Sequence[FaceCrop], teacher: Teacher, size: int, vectors: int, augment: bool
+        self, faces: Sequence[FaceCrop], teacher: Teacher, size: int, vectors: int, augment: Augment
     ) -> None:
-        named = {face.name: face for face in faces}
-        self.pairs = [
-            (face, smile)
-            for name, face in named.items()
-            if name.endswith("_neutral")
-            and (smile := named.get(name.replace("_neutral", "_smile"))) is not None
-            and pair_degree(face, smile) > 0.25
-        ]
+        self.pairs = smiling_pairs(faces)
         self.teacher, self.size, self.vectors, self.augment = teacher, size, vectors, augment
 
     def __len__(self) -> int:
@@ -109,7 +110,7 @@ class PairSource:
         neutral, smile = self.pairs[random.integers(len(self.pairs))]
         view = View.draw(random, neutral.square, self.size, self.augment)
         crop = view.shade(neutral.photo)
-        fit = self.teacher.fit(crop, neutral.landmarks)
+        fit = self.teacher.fit(neutral.photo, neutral.landmarks)
         moved, to_neutral = align(smile, neutral)
         degree = pair_degree(neutral, smile)
         peak = np.asarray(action_vector(EXPRESSIONS["happy"], ACTIONS)) * np.float32(degree)
@@ -121,9 +122,6 @@ class PairSource:
             made = self.teacher.render(
                 fit, view.mirrored(share * peak), view.to_layer, self.size, to
             )
-            if k == 0:
-                shown = real.astype(np.float32).transpose(2, 0, 1) / 255
-                made = replace(made, colour=np.where(made.mask > 0, shown, made.colour))
             asked.append(share * peak)
             layers.append(made)
             meshes.append(to)
@@ -132,10 +130,10 @@ class PairSource:
 
 
 class SmileSource:
-    """Portraits that smile with open mouths, brought to rest as inputs: their real teeth are the target."""
+    """Portraits that smile with open mouths, brought to rest as inputs: their real smile is the target."""
 
     def __init__(
-        self, faces: Sequence[FaceCrop], teacher: Teacher, size: int, vectors: int, augment: bool
+        self, faces: Sequence[FaceCrop], teacher: Teacher, size: int, vectors: int, augment: Augment
     ) -> None:
         self.faces = [
             face
@@ -151,18 +149,18 @@ class SmileSource:
         face = self.faces[random.integers(len(self.faces))]
         view = View.draw(random, face.square, self.size, self.augment)
         smiling = view.shade(face.photo)
-        fit = self.teacher.fit(smiling, face.landmarks)
+        fit = self.teacher.fit(face.photo, face.landmarks)
         peak = np.asarray(action_vector(EXPRESSIONS["happy"], ACTIONS)) * np.float32(
             smile_degree(face)
         )
         rest = at_rest(self.teacher, fit, UNSMILE * peak)
         start = replace(fit, points=rest, shows_mouth=False)
         side = len(smiling)
-        closed = self.teacher.render(fit, 0 * peak, np.eye(2, 3), side, rest)
-        photo = composed(smiling.astype(np.float32) / 255, closed)
+        # asked for less than nothing: the lips meet, and the smile's folds are taken off the skin
+        closed = self.teacher.render(fit, -view.mirrored(peak), np.eye(2, 3), side, rest)
+        photo = composed(smiling.astype(np.float32) / 255, view.lit(closed))
         still = np.rint(255 * photo).astype(np.uint8)
         real = view.resample(smiling)
-        teeth = real.astype(np.float32).transpose(2, 0, 1) / 255
         asked, layers, meshes = [], [], []
         for k in range(self.vectors):
             share = 1.0 if k == 0 else float(random.uniform(0.1, 1.0))
@@ -171,10 +169,35 @@ class SmileSource:
                 start, view.mirrored(share * peak), view.to_layer, self.size, to
             )
             asked.append(share * peak)
-            layers.append(replace(made, colour=np.where(made.mask > 0, teeth, made.colour)))
+            layers.append(made)
             meshes.append(to)
         reals: list[NDArray[np.uint8] | None] = [real, *([None] * (self.vectors - 1))]
         return view.pack(still, np.stack(asked), layers, meshes, reals)
+
+
+def make_teacher(data: Path, faces: Sequence[FaceCrop]) -> Teacher:
+    """The teacher, its smile's folds taken from the pairs among faces that are trained on.
+
+    Args:
+        data: the data root.
+        faces: prepared faces; those held out are not looked at.
+    """
+    head = load_head(data)
+    pairs = smiling_pairs([face for face in faces if not face.held_out])
+    shown = (((n.photo, n.landmarks), (s.photo, s.landmarks)) for n, s in pairs)
+    return Teacher(head, smile_folds(shown, head))
+
+
+def smiling_pairs(faces: Sequence[FaceCrop]) -> list[tuple[FaceCrop, FaceCrop]]:
+    """The neutral and the smiling photo of everyone whose smile is one."""
+    named = {face.name: face for face in faces}
+    return [
+        (face, smile)
+        for name, face in named.items()
+        if name.endswith("_neutral")
+        and (smile := named.get(name.replace("_neutral", "_smile"))) is not None
+        and pair_degree(face, smile) > 0.25
+    ]
 
 
 def smile_degree(face: FaceCrop) -> float:
@@ -201,9 +224,8 @@ def align(smile: FaceCrop, neutral: FaceCrop) -> tuple[NDArray[np.float64], NDAr
     return moved, np.column_stack([scale * rotation, offset])
 
 
-def draw_expression(random: Random) -> NDArray[np.float32]:
+def draw_expression(random: Random, name: str) -> NDArray[np.float32]:
     """One whole expression at any degree, as the paper's clips show it."""
-    name = list(EXPRESSIONS)[random.integers(len(EXPRESSIONS))]
     return np.float32(random.uniform(0, 1)) * action_vector(EXPRESSIONS[name], ACTIONS)
 
 
@@ -224,7 +246,14 @@ def draw_actions(random: Random) -> NDArray[np.float32]:
             actions[index] = weight
             if random.random() < 0.5:
                 actions[MIRRORED[index]] = weight
-    if random.random() < 0.15:  # small, and asked for more than any other
+        if random.random() < 0.15:  # lips that stay together over an opening jaw
+            jaw = random.uniform(0.2, 1)
+            actions[[ACTIONS.index("jawOpen"), ACTIONS.index("mouthClose")]] = (
+                jaw,
+                jaw * random.random(),
+            )
+    if random.random() < 0.3:  # small, and asked for more than any other
+        actions *= random.random() < 0.6
         lids = [ACTIONS.index("eyeBlinkLeft"), ACTIONS.index("eyeBlinkRight")]
         actions[lids if random.random() < 0.6 else lids[random.integers(2)]] = random.uniform(
             0.2, 1
@@ -245,9 +274,15 @@ class View:
     noise: int
 
     @classmethod
-    def draw(cls, random: Random, square: Square, size: int, augment: bool) -> View:
+    def draw(cls, random: Random, square: Square, size: int, augment: Augment) -> View:
+        plain = cls(size * square.to_crop(), size, False, None, False, 0.0, 0)
+        if augment == "crops":
+            resized = round(size / CROPPED)
+            matrix = resized * square.to_crop()
+            matrix[:, 2] -= random.integers(resized - size + 1, size=2)
+            return replace(plain, to_layer=matrix)
         if not augment:
-            return cls(size * square.to_crop(), size, False, None, False, 0.0, 0)
+            return plain
         shifted = replace(
             square,
             cx=square.cx + square.side * random.uniform(-0.05, 0.05),
@@ -257,15 +292,20 @@ class View:
         )
         levels = np.linspace(0, 1, 256)[:, None] ** np.exp(random.normal(0, 0.25))
         gain = np.exp(random.normal(0, 0.12) + random.normal(0, 0.05, 3))
-        tables = np.clip(
-            255 * (0.5 + gain * np.exp(random.normal(0, 0.15)) * (levels - 0.5)), 0, 255
-        )
+        contrast = np.exp(random.normal(0, 0.15))
+        if random.random() < 0.12:  # night, glare and haze
+            gain *= np.exp(random.uniform(-2.5, 0.4))
+            contrast *= random.uniform(0.5, 1)
+            tables = 255 * (gain * (0.5 + contrast * (levels - 0.5)))
+        else:
+            tables = 255 * (0.5 + gain * contrast * (levels - 0.5))
+        tables = np.clip(tables, 0, 255)
         return cls(
             size * shifted.to_crop(),
             size,
             bool(random.random() < 0.5),
             tables.astype(np.uint8) if random.random() < 0.8 else None,
-            bool(random.random() < 0.06),
+            bool(random.random() < 0.1),
             float(random.uniform(0.4, 1.5)) if random.random() < 0.2 else 0.0,
             int(random.integers(1, 2**31)) if random.random() < 0.2 else 0,
         )
@@ -277,6 +317,12 @@ class View:
         if self.grey:
             crop = np.repeat(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)[..., None], 3, 2)
         return crop
+
+    def lit(self, layers: Layers) -> Layers:
+        """Layers painted for the photo as it was, in this view's light."""
+        painted = np.rint(255 * layers.colour.transpose(1, 2, 0)).astype(np.uint8)
+        colour = self.shade(painted).transpose(2, 0, 1).astype(np.float32) / 255
+        return replace(layers, colour=colour)
 
     def resample(
         self, crop: NDArray[np.uint8], first: NDArray[np.float64] | None = None
@@ -306,30 +352,29 @@ class View:
         reals: Sequence[NDArray[np.uint8] | None],
     ) -> Sample:
         """Stacks, mirrors and degrades into one sample; `moved` are the meshes behind the layers."""
-        meshes = np.stack(moved)[:, list(IBUG68), :2]
-        landmarks = (meshes @ self.to_layer[:, :2].T + self.to_layer[:, 2]) / self.size
         photo = self.resample(crop).astype(np.float32) / 255
+        layers = [self.lit(made) for made in layers]
         truths = [
             composed(photo, made) if real is None else real.astype(np.float32) / 255
             for made, real in zip(layers, reals, strict=True)
         ]
-        seen = cv2.GaussianBlur(photo, (0, 0), self.blur) if self.blur else photo
-        if self.noise:
-            grain = np.random.default_rng(self.noise).normal(0, 0.02, photo.shape)
-            seen = np.clip(seen + grain.astype(np.float32), 0, 1)
         arrays = [
-            seen.transpose(2, 0, 1),
+            self.degrade(photo).transpose(2, 0, 1),
             np.stack([made.flow for made in layers]),
             np.stack([made.mask[None] for made in layers]),
             np.stack([made.colour for made in layers]),
             np.stack([made.face[None] for made in layers]),
+            np.stack([made.mouth[None] for made in layers]),
+            np.stack([made.place for made in layers]),
             np.stack(truths).transpose(0, 3, 1, 2),
         ]
         if self.flip:
             arrays = [array[..., ::-1] for array in arrays]
             arrays[1] = arrays[1] * np.array([-1, 1], np.float32)[:, None, None]
-            landmarks = landmarks[:, _MIRROR68] * (-1, 1) + (1, 0)
-        photo, flow, mask, colour, face, real = (np.ascontiguousarray(a) for a in arrays)
+            arrays[6] = arrays[6] * np.array([-1, 1], np.float32)[:, None, None]
+            arrays[6][:, 0] += 1
+        arrays = [np.ascontiguousarray(array) for array in arrays]
+        photo, flow, mask, colour, face, mouth, place, real = arrays
         has_real = np.array([r is not None for r in reals], np.float32)
         return Sample(
             photo,
@@ -338,10 +383,27 @@ class View:
             mask,
             colour,
             face,
+            mouth,
+            place,
             real,
             has_real,
-            landmarks.astype(np.float32),
+            self.place(np.stack(moved)[:, list(IBUG68), :2]),
         )
+
+    def place(self, points: NDArray[np.floating]) -> NDArray[np.float32]:
+        """iBUG's points [K, 68, 2] of the crop, as the sample shows them, in crop coordinates."""
+        placed = (points @ self.to_layer[:, :2].T + self.to_layer[:, 2]) / self.size
+        if self.flip:
+            placed = placed[:, _MIRROR68] * (-1, 1) + (1, 0)
+        return placed.astype(np.float32)
+
+    def degrade(self, photo: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The photo [S, S, 3] as a worse camera takes it."""
+        seen = cv2.GaussianBlur(photo, (0, 0), self.blur) if self.blur else photo
+        if self.noise:
+            grain = np.random.default_rng(self.noise).normal(0, 0.02, photo.shape)
+            seen = np.clip(seen + grain.astype(np.float32), 0, 1)
+        return np.asarray(seen, np.float32)
 
 
 def composed(photo: NDArray[np.float32], layers: Layers) -> NDArray[np.float32]:

@@ -1,8 +1,8 @@
 """The 3-D head behind the teacher: ICT-FaceKit's expressions carried to MediaPipe's face mesh.
 
 Lengths are centimetres in MediaPipe's canonical frame: x to the subject's left, y up, z towards the
-camera. ICT-FaceKit (MIT) supplies the expression deltas and the teeth, MediaPipe (Apache-2.0) the
-468-vertex mesh whose vertices a photo's landmarks are.
+camera. ICT-FaceKit (MIT) supplies the expression deltas and how the jaw moves the teeth, MediaPipe
+(Apache-2.0) the 468-vertex mesh whose vertices a photo's landmarks are.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from scipy.interpolate import RBFInterpolator
 from scipy.spatial import cKDTree
 
 from moue.actions import ACTIONS
+from training.teacher.mouth import Card, make_card
 
 # iBUG's 68 points as face mesh vertices (jaw right to left, brows, nose, eyes, outer and inner lips).
 IBUG68 = (
@@ -33,9 +34,6 @@ INNER_LIPS = (
 # Eye contours: lower lid corner to corner, then the upper lid back.
 EYE_RIGHT = (33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246)
 EYE_LEFT = (263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466)
-# (upper, lower) pairs of lid vertices that meet when the eye closes.
-LIDS_RIGHT = ((246, 7), (161, 163), (160, 144), (159, 145), (158, 153), (157, 154), (173, 155))
-LIDS_LEFT = ((466, 249), (388, 390), (387, 373), (386, 374), (385, 380), (384, 381), (398, 382))
 # Vertices whose place says how the head is turned and little of what the face does.
 RIGID = (
     *(10, 67, 109, 338, 297, 103, 332, 54, 284, 21, 251, 162, 389, 127, 356, 234, 454),
@@ -45,7 +43,6 @@ RIGID = (
 SKIN = 9409  # ICT's vertices of the outer skin come first
 
 TEETH_SHOW = 0.3  # cm that the upper teeth reach below the line between closed lips
-TEETH_HEIGHT = 1.3  # of ICT's: a raised lip shows teeth, not gums
 
 _MERGED = {  # ARKit names one action where ICT moves the two sides apart
     "browInnerUp": ("browInnerUp_L", "browInnerUp_R"),
@@ -62,11 +59,8 @@ class Head:
         triangles: int32 [m, 3], its skin (eyes and mouth are holes).
         mouth_hole, eye_hole_right, eye_hole_left: int32 [·, 3], triangles that fill the holes.
         deltas: float64 [n, 468, 3], one displacement field per action of `moue.actions.ACTIONS`.
-        teeth: float64 [t, 3], vertices of teeth, gums and tongue.
-        teeth_deltas: float64 [n, t, 3].
-        teeth_triangles: int32 [u, 3].
-        teeth_albedo: float64 [t, 3], sRGB in [0, 1].
-        teeth_normals: float64 [t, 3].
+        mouth: the surface behind the lips, in the head's own frame.
+        mouth_deltas: float64 [n, v, 3], how it moves with the jaw.
     """
 
     vertices: NDArray[np.float64]
@@ -75,11 +69,8 @@ class Head:
     eye_hole_right: NDArray[np.int32]
     eye_hole_left: NDArray[np.int32]
     deltas: NDArray[np.float64]
-    teeth: NDArray[np.float64]
-    teeth_deltas: NDArray[np.float64]
-    teeth_triangles: NDArray[np.int32]
-    teeth_albedo: NDArray[np.float64]
-    teeth_normals: NDArray[np.float64]
+    mouth: Card
+    mouth_deltas: NDArray[np.float64]
 
 
 def load_head(root: Path) -> Head:
@@ -105,22 +96,13 @@ def load_head(root: Path) -> Head:
         return np.asarray(scale * total @ rotation.T)
 
     moved = np.stack([action(name) for name in ACTIONS])
-    keep = np.isin(material, ("M_Teeth", "M_GumsTongue"))
-    inside = np.where(quads[keep] < 0, quads[keep][:, :1], quads[keep])  # -1: a triangle
-    used, flat = np.unique(inside, return_inverse=True)
-    local = flat.reshape(inside.shape).astype(np.int32)
-    is_tooth = np.isin(used, quads[material == "M_Teeth"])
-    albedo = np.where(
-        is_tooth[:, None],
-        (0.93, 0.89, 0.82),
-        (0.74, 0.44, 0.42),
-    )
-    teeth_triangles = np.concatenate([local[:, [0, 1, 2]], local[:, [0, 2, 3]]])
-    teeth = aligned[used]
-    fixed = np.linalg.norm(moved[ACTIONS.index("jawOpen"), used], axis=1) < 0.1
-    edge = np.percentile(teeth[fixed & is_tooth, 1], 1)
-    lips = vertices[[13, 14], 1].mean()
-    teeth[fixed, 1] = lips - TEETH_SHOW + TEETH_HEIGHT * (teeth[fixed, 1] - edge)
+    teeth = np.unique(quads[material == "M_Teeth"])
+    fixed = np.linalg.norm(moved[ACTIONS.index("jawOpen"), teeth], axis=1) < 0.1
+    upper, lower = teeth[fixed], teeth[~fixed]
+    card = make_card()
+    front = (0.0, vertices[[13, 14], 1].mean() - TEETH_SHOW, aligned[upper, 2].max())
+    hung = card._replace(points=card.points + front)
+    jaw = lower[cKDTree(aligned[lower]).query(hung.points)[1]]
     mouth, eye_right, eye_left = (
         np.isin(faces, loop).all(1) for loop in (INNER_LIPS, EYE_RIGHT, EYE_LEFT)
     )
@@ -131,11 +113,8 @@ def load_head(root: Path) -> Head:
         faces[eye_right],
         faces[eye_left],
         np.ascontiguousarray(moved[:, nearest]),
-        teeth,
-        np.ascontiguousarray(moved[:, used]),
-        teeth_triangles,
-        albedo,
-        _normals(teeth, teeth_triangles),
+        hung,
+        np.ascontiguousarray(moved[:, jaw] * card.jaw[:, None]),
     )
 
 
@@ -151,15 +130,6 @@ def fit_similarity(
     rotation = (u * flip) @ vt
     scale = float((stretch * flip).sum() / (centred**2).sum())
     return scale, rotation, mean_target - scale * rotation @ mean_source
-
-
-def _normals(vertices: NDArray[np.float64], triangles: NDArray[np.int32]) -> NDArray[np.float64]:
-    a, b, c = (vertices[triangles[:, k]] for k in range(3))
-    face = np.cross(b - a, c - a)
-    normals = np.zeros_like(vertices)
-    for k in range(3):
-        np.add.at(normals, triangles[:, k], face)
-    return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-9)
 
 
 def _read_obj(path: Path) -> tuple[NDArray[np.float64], NDArray[np.int32]]:

@@ -2,8 +2,8 @@
 
 A photo's face mesh says where the skin is; ICT-FaceKit's deltas, turned and scaled to the head's
 pose, say where it goes. The moved mesh is rasterised into a backward flow. Where lips part and the
-photo shows no mouth, teeth, gums and tongue are rendered into a colour layer behind a mask. Lids
-slide over a still eyeball; irises turn.
+photo shows no mouth, a drawn one shows through a mask. Lids slide over a still eyeball until their
+lashes meet; irises turn; a smile's folds darken the skin.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ from numpy.typing import NDArray
 
 from moue.actions import ACTIONS
 from moue.crop import FACE_OVAL
-from training.teacher.head import LIDS_LEFT, LIDS_RIGHT, RIGID, Head, fit_similarity
+from training.teacher.eyes import EYES, beyond_rims, draw_lashes, fill_opening, way_shut
+from training.teacher.folds import crease
+from training.teacher.head import INNER_LIPS, RIGID, Head, fit_similarity
+from training.teacher.mouth import draw_picture
 from training.teacher.raster import rasterise
 
 # How far an action at 1 goes, in lengths of ICT-FaceKit's own delta: subtle shapes are carried
@@ -33,11 +36,6 @@ REACH = {
     "eyeSquintRight": 1.3, "cheekSquintLeft": 1.2, "cheekSquintRight": 1.2,
     "mouthSmileLeft": 1.1, "mouthSmileRight": 1.1,
 }  # fmt: skip
-GAZE = {  # iris travel at 1, in eye widths: (towards the subject's left, up)
-    "eyeLookUp": (0.0, 0.16), "eyeLookDown": (0.0, -0.16),
-    "eyeLookIn": (-0.22, 0.0), "eyeLookOut": (0.22, 0.0),
-}  # fmt: skip
-
 _SATURATING = ("mouthSmileLeft", "mouthSmileRight", "jawOpen")
 LIPS = tuple(
     zip(
@@ -51,14 +49,15 @@ _RINGS = (
     (1.12, 0.55),
     (1.38, 0.0),
 )  # beyond the face oval: (distance from its centre, share of motion)
-_LID_REACH = 1.5  # the most that ICT's blink is stretched to close a wide eye
-_LID_OVERLAP = 0.15  # of the lid opening: closed lashes lie a little below the open eye's lower lid
 _OPEN_MOUTH = (
     0.035  # lip gap, in mouth widths, above which the photo is taken to show its own mouth
 )
-_CAVITY = (0.17, 0.06, 0.06)
+_EDGE = 0.02  # of the square: how far the lips shade what lies behind them
 _INDEX = {name: index for index, name in enumerate(ACTIONS)}
+_JAW, _CLOSE = _INDEX["jawOpen"], _INDEX["mouthClose"]
+_SMILE = (_INDEX["mouthSmileLeft"], _INDEX["mouthSmileRight"])
 _LIPS_CENTRE = (13, 14)
+_LOWER_LIP = list(INNER_LIPS[11:])
 
 
 @dataclass(frozen=True)
@@ -90,19 +89,30 @@ class Layers:
         mask: float32 [S, S] in [0, 1], where the colour layer shows.
         colour: float32 [3, S, S] sRGB in [0, 1]; meaningful where mask > 0.
         face: float32 [S, S], 1 on the moved mesh: where errors matter.
+        mouth: float32 [S, S] in [0, 1], the part of the mask behind which the drawn mouth lies.
+        place: float32 [2, S, S], where in that picture (u, v in [0, 1]); meaningful where mouth > 0.
     """
 
     flow: NDArray[np.float32]
     mask: NDArray[np.float32]
     colour: NDArray[np.float32]
     face: NDArray[np.float32]
+    mouth: NDArray[np.float32]
+    place: NDArray[np.float32]
 
 
 class Teacher:
-    """Renders layers for fitted faces."""
+    """Renders layers for fitted faces.
 
-    def __init__(self, head: Head) -> None:
+    Args:
+        head: the 3-D head.
+        folds: float32 [256, 256], the light of a full smile (`folds.smile_folds`); None: none.
+    """
+
+    def __init__(self, head: Head, folds: NDArray[np.float32] | None = None) -> None:
         self.head = head
+        self._folds = folds
+        self._picture = draw_picture().transpose(1, 2, 0)
         self._reach = np.array([REACH.get(name, 1.0) for name in ACTIONS])
         oval = np.arange(len(FACE_OVAL))
         turn = np.roll(oval, -1)
@@ -110,8 +120,8 @@ class Teacher:
         base = np.array(FACE_OVAL)
         for ring in range(len(_RINGS)):
             outer = 468 + ring * len(FACE_OVAL) + oval
-            rings += [np.column_stack([base, outer, outer[turn]])]
-            rings += [np.column_stack([base, outer[turn], base[turn]])]
+            rings += [np.column_stack([base, outer[turn], outer])]
+            rings += [np.column_stack([base, base[turn], outer[turn]])]
             base = outer
         self._ring_triangles = np.concatenate(rings).astype(np.int32)
         self._skin_triangles = np.concatenate([head.triangles, self._ring_triangles])
@@ -154,35 +164,18 @@ class Teacher:
     def move(self, fit: FaceFit, actions: NDArray[np.float32]) -> NDArray[np.float64]:
         """float64 [468, 3]: where the mesh goes, in the photo's pixels and depth."""
         weights = actions * fit.reach
+        weights[_CLOSE] = min(weights[_CLOSE], actions[_JAW])  # lips close what the jaw opens
         points = fit.points
-        delta = np.tensordot(weights, self.head.deltas, 1)
+        delta = _summed(weights, self.head.deltas)
         moved = points + fit.scale * delta @ fit.rotation.T
-        for side, pairs in (("Left", LIDS_LEFT), ("Right", LIDS_RIGHT)):
-            blink = float(actions[_INDEX[f"eyeBlink{side}"]])
+        for eye in EYES:
+            blink = float(actions[eye.blink])
             if blink:
-                self._close(fit, moved, f"eyeBlink{side}", pairs, blink)
-            _part(points, moved, pairs)
+                own = self.head.deltas[eye.blink] @ fit.rotation.T
+                moved += blink * (way_shut(points, eye) - fit.scale * own)
+            _part(points, moved, eye.lids)
         _part(points, moved, LIPS)
         return moved
-
-    def _close(
-        self,
-        fit: FaceFit,
-        moved: NDArray[np.float64],
-        name: str,
-        pairs: tuple[tuple[int, int], ...],
-        blink: float,
-    ) -> None:
-        """Closes this photo's own lid opening: ICT's blink scaled to it, lid edges made to meet."""
-        upper, lower = (np.array(column) for column in zip(*pairs, strict=True))
-        own = fit.scale * self.head.deltas[_INDEX[name]] @ fit.rotation.T
-        meet = fit.points[lower] - fit.points[upper]
-        gap = np.linalg.norm(meet[:, :2], axis=1).max()
-        travel = np.linalg.norm(own[upper, :2], axis=1).max()
-        follow = min(gap / max(travel, 1e-6), _LID_REACH)
-        moved += blink * (follow - 1) * own
-        moved[upper] += blink * ((1 + _LID_OVERLAP) * meet - follow * own[upper])
-        moved[lower] += blink * (_LID_OVERLAP * meet - follow * own[lower])
 
     def render(
         self,
@@ -203,7 +196,7 @@ class Teacher:
                 photo of the same person); None lets the actions say.
         """
         target = self.move(fit, actions) if moved is None else moved
-        source_xy, target_xyz = self._with_rings(fit.points, target, to_layer)
+        source_xy, target_xyz = self._with_rings(beyond_rims(fit.points, actions), target, to_layer)
         depth = np.full((size, size), np.inf, np.float32)
         place = np.zeros((size, size, 2), np.float32)
         rasterise(target_xyz, self._skin_triangles, source_xy, depth, place, False)
@@ -212,25 +205,33 @@ class Teacher:
         flow = np.where(skin[..., None], place - grid, 0)
         face = skin.astype(np.float32)
 
-        self._eyes(actions, source_xy, target_xyz, skin, grid, flow)
+        for eye, opening in zip(
+            EYES, (self.head.eye_hole_left, self.head.eye_hole_right), strict=True
+        ):
+            fill_opening(eye, opening, actions, source_xy, target_xyz, skin, flow)
         hole = self._filled(target_xyz, self.head.mouth_hole, size) & ~skin
         if fit.shows_mouth:
-            own = self._filled(
-                np.column_stack([source_xy, target_xyz[:, 2]]).astype(np.float32),
-                self.head.mouth_hole,
-                size,
-            )
-            hole &= ~own
-        mask = cv2.GaussianBlur(hole.astype(np.float32), (0, 0), 0.7) if hole.any() else face * 0
+            hole &= ~self._own_mouth(source_xy, target_xyz, hole, grid, flow)
+        mouth = np.zeros((size, size), np.float32)
         colour = np.zeros((size, size, 3), np.float32)
+        seen = np.zeros((size, size, 2), np.float32)
         if hole.any():
+            mouth = np.asarray(cv2.GaussianBlur(hole.astype(np.float32), (0, 0), 0.7))
             _inpaint(flow, hole)
-            self._interior(fit, actions, target, to_layer, hole, colour)
+            self._mouth(fit, actions, to_layer, hole, seen, colour)
+        mask = mouth.copy()
+        draw_lashes(actions, fit.skin, target_xyz, mask, colour)
+        if self._folds is not None:
+            left, right = (float(actions[k] * fit.reach[k] / self._reach[k]) for k in _SMILE)
+            corners = target_xyz[: len(self.head.vertices)]
+            crease(self._folds, self.head, corners, (left, right), fit.skin.mean(), mask, colour)
         return Layers(
             np.ascontiguousarray((flow / size).transpose(2, 0, 1), np.float32),
-            np.asarray(mask, np.float32),
+            mask,
             np.ascontiguousarray(colour.transpose(2, 0, 1)),
             face,
+            mouth,
+            np.ascontiguousarray(seen.transpose(2, 0, 1)),
         )
 
     def _with_rings(
@@ -260,6 +261,27 @@ class Teacher:
             ),
         )
 
+    def _own_mouth(
+        self,
+        source: NDArray[np.float32],
+        target: NDArray[np.float32],
+        hole: NDArray[np.bool_],
+        grid: NDArray[np.float32],
+        flow: NDArray[np.float32],
+    ) -> NDArray[np.bool_]:
+        """Writes the flow of a mouth that the photo shows, and says where it lies, bool [S, S].
+
+        Its teeth follow the upper lip and stay where the jaw leaves them.
+        """
+        kept = target.copy()
+        kept[_LOWER_LIP, :2] = source[_LOWER_LIP]
+        depth = np.full(hole.shape, np.inf, np.float32)
+        place = np.zeros((*hole.shape, 2), np.float32)
+        rasterise(kept, self.head.mouth_hole, source, depth, place, True)
+        own = np.isfinite(depth)
+        flow[own & hole] = (place - grid)[own & hole]
+        return np.asarray(own)
+
     def _filled(
         self, points: NDArray[np.float32], triangles: NDArray[np.int32], size: int
     ) -> NDArray[np.bool_]:
@@ -268,86 +290,51 @@ class Teacher:
         rasterise(points, triangles, np.zeros((len(points), 1), np.float32), depth, image, False)
         return np.isfinite(depth)
 
-    def _eyes(
-        self,
-        actions: NDArray[np.float32],
-        source: NDArray[np.float32],
-        target: NDArray[np.float32],
-        skin: NDArray[np.bool_],
-        grid: NDArray[np.float32],
-        flow: NDArray[np.float32],
-    ) -> None:
-        """Flow inside the eye openings: still where lids close, stretched where they open wider."""
-        size = len(skin)
-        for side, pairs, corners, hole in (
-            ("Left", LIDS_LEFT, (362, 263), self.head.eye_hole_left),
-            ("Right", LIDS_RIGHT, (33, 133), self.head.eye_hole_right),
-        ):
-            depth = np.full((size, size), np.inf, np.float32)
-            place = np.zeros((size, size, 2), np.float32)
-            rasterise(target, hole, source, depth, place, False)
-            inside = np.isfinite(depth) & ~skin
-            if not inside.any():
-                continue
-            upper, lower = (list(column) for column in zip(*pairs, strict=True))
-            was = np.linalg.norm(source[lower] - source[upper], axis=1).sum()
-            now = np.linalg.norm((target[lower] - target[upper])[:, :2], axis=1).sum()
-            stretch = place - grid if now > was else np.zeros_like(place)
-            gaze = np.zeros(2)
-            for name, travel in GAZE.items():
-                outward = 1 if side == "Left" else -1
-                sideways = travel[0] * outward
-                gaze += actions[_INDEX[name + side]] * np.array([sideways, travel[1]])
-            if gaze.any():
-                across = source[corners[1]] - source[corners[0]]  # towards the subject's left
-                up = np.array([across[1], -across[0]])
-                travel_px = gaze[0] * across + gaze[1] * up
-                reach = float(np.hypot(*travel_px))
-                room = cv2.distanceTransform(inside.astype(np.uint8), cv2.DIST_L2, 3)
-                weight = np.clip(0.8 * room / max(reach, 1e-6), 0, 1)[..., None]
-                stretch = stretch - weight * travel_px
-            flow[inside] = stretch[inside]
-
-    def _interior(
+    def _mouth(
         self,
         fit: FaceFit,
         actions: NDArray[np.float32],
-        target: NDArray[np.float64],
         to_layer: NDArray[np.float64],
         hole: NDArray[np.bool_],
+        seen: NDArray[np.float32],
         colour: NDArray[np.float32],
     ) -> None:
-        """Renders teeth, gums and tongue over the dark of the mouth, in the face's own light."""
-        rows, columns = np.nonzero(hole)
-        top, left = rows.min(), columns.min()
-        height, width = rows.max() - top + 1, columns.max() - left + 1
-        head = self.head
-        weights = actions * fit.reach
-        jaw = np.tensordot(weights, head.teeth_deltas, 1)
+        """Hangs the drawn mouth behind the lips: where it is looked up, and its colour in the face's light."""
+        head, size = self.head, len(hole)
+        jaw = _summed(actions * fit.reach, head.mouth_deltas)
         lips = head.vertices[list(_LIPS_CENTRE)].mean(0)
         anchor = fit.points[list(_LIPS_CENTRE)].mean(0)
-        placed = anchor + fit.scale * (head.teeth + jaw - lips) @ fit.rotation.T
-        linear, offset = to_layer[:, :2], to_layer[:, 2]
-        points = np.column_stack([placed[:, :2] @ linear.T + offset - (left, top), placed[:, 2]])
-        light = np.clip(fit.skin.mean() / 0.6, 0.25, 1.15)
-        tint = fit.skin / max(fit.skin.mean(), 1e-3)
-        facing = np.clip(-(head.teeth_normals @ fit.rotation.T) @ (0.0, 0.3, 0.95), 0, 1)
-        behind = np.clip((lips[2] - head.teeth[:, 2]) - 0.2, 0, 6)
-        shade = light * (0.5 + 0.6 * facing) * np.exp(-0.27 * behind)
-        lit = head.teeth_albedo * shade[:, None] * (0.8 + 0.2 * tint)
-        depth = np.full((height, width), np.inf, np.float32)
-        image = np.empty((height, width, 3), np.float32)
-        image[:] = np.array(_CAVITY) * light
+        placed = anchor + fit.scale * (head.mouth.points + jaw - lips) @ fit.rotation.T
+        points = np.column_stack([placed[:, :2] @ to_layer[:, :2].T + to_layer[:, 2], placed[:, 2]])
+        depth = np.full((size, size), np.inf, np.float32)
         rasterise(
-            points.astype(np.float32),
-            head.teeth_triangles,
-            lit.astype(np.float32),
-            depth,
-            image,
-            True,
+            points.astype(np.float32), head.mouth.triangles, head.mouth.uv, depth, seen, False
         )
-        softened = np.clip(cv2.GaussianBlur(image, (0, 0), 0.6), 0, 1)
-        colour[top : top + height, left : left + width] = softened
+        bare = ~np.isfinite(depth)
+        if bare.all():
+            return
+        wide = np.asarray(cv2.dilate(hole.astype(np.uint8), np.ones((9, 9)))) > 0
+        if (bare & wide).any():
+            _inpaint(seen, bare & wide)
+        rows, columns = self._picture.shape[:2]
+        picture = cv2.remap(
+            self._picture,
+            seen[..., 0] * columns - 0.5,
+            seen[..., 1] * rows - 0.5,
+            cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
+        light = np.clip(0.5 + 0.75 * fit.skin.mean(), 0.4, 1.1)
+        tint = 0.8 + 0.2 * fit.skin / max(fit.skin.mean(), 1e-3)
+        shade = cv2.GaussianBlur(hole.astype(np.float32), (0, 0), _EDGE * size)
+        shade = np.clip(0.6 + 0.7 * shade, 0, 1)[..., None]
+        colour[wide] = np.clip(light * tint * shade * picture, 0, 1)[wide]
+
+
+def _summed(weights: NDArray[np.float32], deltas: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Σ weights[i] · deltas[i] over the few that are not zero: [n], [n, v, 3] → float64 [v, 3]."""
+    active = np.flatnonzero(weights)
+    return np.asarray(np.tensordot(weights[active], deltas[active], 1))
 
 
 def _part(

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tests.training import trees
+from training import report
+from training.config import PRESETS, TrainConfig
+from training.evaluate import DEGREES
+from training.losses import LossWeights
+from training.report import STILL, TRUE, Case, load_run, measure, table
+from training.tracker import Measure
+from training.train import Trainer
+
+
+def untrained(folder: Path, expressions: str, **weights: float) -> Path:
+    """A run folder of the paper's preset that took no step."""
+    preset = PRESETS["paper"]
+    on = {name: preset[name] for name in vars(LossWeights()) if name in preset}
+    config = TrainConfig("paper", expressions, channels=2)
+    run = Trainer(config, LossWeights(**{**on, **weights}), folder, torch.device("cpu"))
+    run.spent = 90.0
+    run.save()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, portrait_photo, astronaut_face) -> Path:
+    """The report of two runs on a clip of a person held out."""
+    folder = tmp_path_factory.mktemp("report")
+    tree = trees.ck(folder / "ck", portrait_photo, astronaut_face, ["S009"])
+    runs = [
+        untrained(folder / "joint", "happy,surprise"),
+        untrained(folder / "without-R_t", "surprise", temporal=0.0),
+    ]
+    command = ["training.report", *runs, "--clips", tree, "--cache", folder / "cache"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", [*map(str, command), "-o", str(folder / "out")])
+        report.main()
+    return folder
+
+
+def test_runs_the_repeated_photo_and_the_truth_are_rows(made):
+    kept = json.loads((made / "out" / "report.json").read_text())
+    rows = kept["measured"]
+    names = (TRUE, STILL, "joint", "without-R_t")
+    assert list(rows) == [f"{name}, surprise" for name in names]
+    true, still, joint, _ = rows.values()
+    assert true["SSIM"] == pytest.approx(1)
+    assert true["landmark curve off, px"] == 0
+    assert true["R_t, levels"] > still["R_t, levels"] == 0
+    assert 1 > still["SSIM"] > joint["SSIM"]
+    assert still["landmark curve off, px"] > 3
+    text = (made / "out" / "report.md").read_text()
+    assert "the clips of ck" in text
+    assert "| joint, surprise |" in text
+
+
+def test_a_run_says_what_it_was_and_how_long_it_took(made):
+    run = load_run(made / "without-R_t")
+    assert run.expressions == ("surprise",)
+    assert run.label == (
+        "paper; 2 channels, surprise; 0 steps of 8×4 frames at 0.001 in 1.5 minutes; without temporal"
+    )
+
+
+def test_there_is_a_plot_and_a_sheet_with_a_row_a_run(made):
+    with Image.open(made / "out" / "curves.png") as curves:
+        assert curves.size[0] > 300
+    with Image.open(made / "out" / "sheet-surprise.png") as sheet:
+        assert sheet.size == (6 * 224, 22 + 3 * 224)  # the truth and two runs
+
+
+def test_frames_are_held_against_the_true_ones(portrait_photo, astronaut_face):
+    shown = np.stack([p for p, _ in trees.frames(portrait_photo, astronaut_face, list(DEGREES))])
+    case = Case("surprise", shown[0], DEGREES, shown)
+    mesh = Measure()
+    own = measure(case, shown, mesh)
+    assert own.ssim == pytest.approx(1)
+    assert own.psnr == 99
+    assert own.uneven < 2
+    assert own.curve[0] == 0
+    assert (np.diff(own.curve) > 0).mean() > 0.7
+    assert np.isnan(own.smile)
+    jumping = shown.copy()
+    jumping[1:6] = shown[0]
+    jumped = measure(case, jumping, mesh)
+    assert jumped.uneven > own.uneven
+    assert jumped.ssim < own.ssim
+
+
+def test_a_folder_without_a_checkpoint_is_said(tmp_path):
+    with pytest.raises(SystemExit, match="there is no checkpoint at"):
+        load_run(tmp_path)
+
+
+def test_a_figure_that_a_row_lacks_is_left_empty():
+    text = table([], {"a, happy": {"SSIM": 0.5}, "b, happy": {"SSIM": 0.25, "faces": 2}}, "x")
+    assert "| a, happy | 0.5 |  |" in text
+    assert "| b, happy | 0.25 | 2 |" in text

@@ -1,0 +1,361 @@
+"""Sets training runs side by side on people they never saw, as the paper's figures do.
+
+    python -m training.report RUN RUN … --data ROOT -o OUT        # or --clips ROOT
+
+Every run shows the expressions it knows at degrees from 0 to 1, and its frames are held against the
+true ones: the teacher's or, with --clips, the clip's own. Writes report.json and report.md (SSIM,
+PSNR, landmarks, R_t), curves.png (the paper's Figure 3) and one sheet an expression. A run is named
+by its folder and labelled with the steps and minutes it had. All that the model card compares, a
+quarter of an hour a run (and for that a higher rate than the paper's); broken off, the same lines go
+on where they stopped:
+
+    T="python -m training.train --data ROOT --minutes 15 --batch 4 --vectors 2 --rate 1e-3 --resume"
+    P="$T --preset paper --channels 16 --expressions happy,surprise,angry"
+    F="$T --preset paper --channels 16 --apart happy,angry"
+    R="python -m training.report --data ROOT"
+    $T --out runs/small/edge
+    $P --out runs/small/paper
+    $P --local-adversarial 0 --out runs/small/without-D_l
+    $P --landmarks 0 --out runs/small/without-L_k
+    $P --temporal 0 --out runs/small/without-R_t
+    $F --expressions happy,angry --out runs/small/joint
+    $F --expressions happy --out runs/small/happy-alone
+    $F --expressions angry --out runs/small/angry-alone
+    $R runs/small/paper runs/small/edge runs/edge -o runs/report/edge-and-paper
+    $R runs/small/{paper,without-D_l,without-L_k,without-R_t} -o runs/report/ablations
+    $R runs/small/{joint,happy-alone,angry-alone} -o runs/report/joint-and-single
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+from tqdm import tqdm
+
+from moue.actions import ACTIONS, EXPRESSIONS, action_vector
+from training.config import TrainConfig
+from training.data.clips import (
+    FORMS,
+    ClipsError,
+    find_clips,
+    load_clips,
+    prepare_clips,
+)
+from training.data.faces import load_faces, prepare
+from training.data.sources import View, composed, make_teacher
+from training.evaluate import (
+    DEGREES,
+    best_likeness,
+    draw_sheet,
+    held_out_neutral,
+    smile_target,
+    unevenness,
+)
+from training.generator import INPUT_SIZE, EdgeGenerator, PaperGenerator
+from training.losses import LossWeights
+from training.teacher.head import IBUG68
+from training.tracker import Measure
+from training.train import DELTA, make_generator
+
+TRUE, STILL = "true frames", "the photo, repeated"
+SHOWN = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)  # degrees on a sheet
+Frames = NDArray[np.uint8]  # [T, S, S, 3]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained generator, its averaged weights loaded, and how it came to be.
+
+    Attributes:
+        name: its folder's.
+        expressions: those it can show.
+        label: preset, size, losses left out, steps and minutes.
+    """
+
+    name: str
+    generator: EdgeGenerator | PaperGenerator
+    expressions: tuple[str, ...]
+    label: str
+
+    @torch.no_grad()
+    def frames(self, photo: NDArray[np.uint8], expression: str, degrees: Sequence[float]) -> Frames:
+        """Frames of a face square, uint8 [S, S, 3], at each degree."""
+        if isinstance(self.generator, EdgeGenerator):
+            peak = np.asarray(action_vector(EXPRESSIONS[expression], ACTIONS))
+        else:
+            peak = np.eye(len(self.expressions))[self.expressions.index(expression)]
+        actions = torch.from_numpy(np.outer(degrees, peak).astype(np.float32))
+        square = torch.from_numpy(photo.transpose(2, 0, 1)[None].astype(np.float32) / 255)
+        made = self.generator(square, actions[None]).clamp(0, 1)
+        return np.asarray((255 * made).round().byte().permute(0, 2, 3, 1).numpy())
+
+
+@dataclass(frozen=True)
+class Case:
+    """A held-out face and an expression.
+
+    photo: uint8 [S, S, 3], at rest; true: what it becomes at each of T degrees; smile: a photograph
+    of the same person smiling, and where the face is in it, where there is one.
+    """
+
+    expression: str
+    photo: NDArray[np.uint8]
+    degrees: tuple[float, ...]
+    true: Frames
+    smile: tuple[NDArray[np.uint8], NDArray[np.bool_]] | None = None
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What one run's frames of one case measure.
+
+    ssim, psnr: to the true frames, means over those with a degree above 0, whole square, dB; rest:
+    SSIM at degree 0 to the photo; curve: float64 [11], the paper's Figure 3: the length in px of what
+    68 landmarks moved by since degree 0, at `DEGREES`; NaN where no face was found; temporal: R_t with
+    Δa = 0.1, levels; uneven: the largest step over the median step; smile: SSIM to a real smile.
+    """
+
+    ssim: float
+    psnr: float
+    rest: float
+    curve: NDArray[np.float64]
+    temporal: float
+    uneven: float
+    smile: float
+
+
+def load_run(folder: Path) -> Run:
+    """Opens a run folder."""
+    path = folder / "checkpoint.pt"
+    if not path.exists():
+        raise SystemExit(f"training.report: error: there is no checkpoint at {path}")
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    known = {field.name for field in fields(TrainConfig)}
+    config = TrainConfig(**{k: v for k, v in state["config"].items() if k in known})
+    generator = make_generator(config)
+    try:
+        generator.load_state_dict(state["average"])
+    except RuntimeError:
+        raise SystemExit(
+            f"training.report: error: {path} holds a generator built otherwise than today's; train anew"
+        ) from None
+    spent = f"{state['step']} steps of {config.batch}×{config.vectors} frames at {config.rate:g}"
+    parts = [config.preset, f"{spent} in {state['spent'] / 60:.1f} minutes"]
+    if config.names:
+        weights = LossWeights(**state["weights"])
+        terms = ("temporal", "landmarks", "global_adversarial", "local_adversarial")
+        off = [name for name in terms if not getattr(weights, name)]
+        parts.insert(1, f"{config.channels} channels, {'+'.join(config.names)}")
+        parts += [f"without {', '.join(off)}"] if off else []
+        parts += [f"each person shows one of {config.apart}"] if config.apart else []
+    return Run(folder.name, generator.eval(), config.names or tuple(EXPRESSIONS), "; ".join(parts))
+
+
+def portrait_cases(
+    data: Path, cache: Path, expressions: Sequence[str], most: int
+) -> Iterator[Case]:
+    """Held-out neutral portraits, and the teacher's frames of them."""
+    everyone = list(load_faces(cache))
+    faces, smiles = held_out_neutral(everyone, most)
+    teacher = make_teacher(data, everyone)
+    for face in tqdm(faces, "faces", disable=None):
+        to_layer = INPUT_SIZE * face.square.to_crop()
+        view = View(to_layer, INPUT_SIZE, False, None, False, 0.0, 0)
+        fit = teacher.fit(face.photo, face.landmarks, face.scores)
+        photo = view.resample(face.photo)
+        start = photo.astype(np.float32) / 255
+        for name in expressions:
+            peak = np.asarray(action_vector(EXPRESSIONS[name], ACTIONS))
+            true = [
+                composed(start, teacher.render(fit, np.float32(d) * peak, to_layer, INPUT_SIZE))
+                for d in DEGREES
+            ]
+            smile = None
+            if name == "happy" and face.identity in smiles:
+                smile = smile_target(face, smiles[face.identity], view, fit)
+            whole = np.rint(255 * np.clip(true, 0, 1)).astype(np.uint8)
+            yield Case(name, photo, DEGREES, whole, smile)
+
+
+def clip_cases(
+    root: Path, layout: str, cache: Path, expressions: Sequence[str], most: int
+) -> Iterator[Case]:
+    """Clips of held-out people."""
+    files = find_clips(root, layout)
+    prepare_clips(files, cache)
+    clips = [clip for clip in load_clips(files, cache) if clip.held_out]
+    if not clips:
+        raise ClipsError(f"no person in {root} is held out (one in eight is)")
+    for name in expressions:
+        for clip in [clip for clip in clips if clip.expression == name][:most]:
+            to_layer = INPUT_SIZE * clip.square.to_crop()
+            view = View(to_layer, INPUT_SIZE, False, None, False, 0.0, 0)
+            numbers = np.arange(len(clip.landmarks))
+            true = np.stack([view.resample(clip.frame(int(t))) for t in numbers])
+            yield Case(name, true[0], tuple(clip.degree(numbers).tolist()), true)
+
+
+def measure(case: Case, frames: Frames, mesh: Measure) -> Shown:
+    """Holds frames against a case's true ones."""
+    pairs = list(zip(frames, case.true, strict=True))
+    found = [mesh(frame) for frame in frames]
+    points = np.array(
+        [np.full((68, 2), np.nan) if m is None else m[list(IBUG68), :2] for m in found]
+    )
+    travel = np.linalg.norm((points - points[0]).reshape(len(points), -1), axis=1)
+    steps = np.abs(np.diff(frames.astype(np.float32), axis=0)).mean((1, 2, 3))
+    return Shown(
+        float(np.mean([structural_similarity(a, b, channel_axis=2) for a, b in pairs[1:]])),
+        float(np.mean([_psnr(a, b) for a, b in pairs[1:]])),
+        float(structural_similarity(frames[0], case.photo, channel_axis=2)),
+        np.interp(DEGREES, case.degrees, travel),
+        float(2 * steps.mean() * DELTA * (len(frames) - 1)),
+        unevenness(list(frames)),
+        best_likeness(list(frames), *case.smile)[1] if case.smile else float("nan"),
+    )
+
+
+def compare(runs: Sequence[Run], cases: Iterator[Case], out: Path) -> dict[str, dict[str, float]]:
+    """Measures all runs on all cases; draws the curves and, of the first face, the sheets.
+
+    Returns:
+        Figures by "run, expression"; the repeated photo and the true frames are among the runs.
+    """
+    shown: dict[tuple[str, str], list[Shown]] = defaultdict(list)
+    drawn: set[str] = set()
+    mesh = Measure()
+    for case in cases:
+        made = {TRUE: case.true, STILL: np.repeat(case.photo[None], len(case.true), 0)}
+        for run in runs:
+            if case.expression in run.expressions:
+                made[run.name] = run.frames(case.photo, case.expression, case.degrees)
+        for name, frames in made.items():
+            shown[case.expression, name].append(measure(case, frames, mesh))
+        if case.expression not in drawn:
+            drawn.add(case.expression)
+            del made[STILL]
+            nearest = [int(np.abs(np.array(case.degrees) - d).argmin()) for d in SHOWN]
+            rows = [[frames[k] for k in nearest] for frames in made.values()]
+            titles = [f"{case.expression} {case.degrees[k]:.1f}" for k in nearest]
+            draw_sheet(
+                rows, titles, out / f"sheet-{case.expression}.png", [[name] for name in made]
+            )
+    draw_curves(shown, out / "curves.png")
+    return {
+        f"{name}, {expression}": _figures(many, shown[expression, TRUE])
+        for (expression, name), many in shown.items()
+    }
+
+
+def _figures(many: Sequence[Shown], true: Sequence[Shown]) -> dict[str, float]:
+    """Means over faces of one run and expression."""
+    curve, wanted = (np.array([shown.curve for shown in each]) for each in (many, true))
+    gap = curve - wanted
+    seen = np.isfinite(gap)
+    smiles = [shown.smile for shown in many if np.isfinite(shown.smile)]
+    return {
+        "faces": len(many),
+        "SSIM": float(np.mean([shown.ssim for shown in many])),
+        "PSNR, dB": float(np.mean([shown.psnr for shown in many])),
+        "SSIM at rest": float(np.mean([shown.rest for shown in many])),
+        **({"landmark curve off, px": float(np.abs(gap[seen]).mean())} if seen.any() else {}),
+        "faces lost": float(1 - seen.mean()),
+        "R_t, levels": float(np.mean([shown.temporal for shown in many])),
+        "largest step over median": float(np.mean([shown.uneven for shown in many])),
+        **({"SSIM to real smiles": float(np.mean(smiles))} if smiles else {}),
+    }
+
+
+def draw_curves(shown: dict[tuple[str, str], list[Shown]], path: Path) -> None:
+    """Figure 3: how far landmarks are from their first place, over the degree, a mean over faces."""
+    expressions = list(dict.fromkeys(expression for expression, _ in shown))
+    figure = Figure(figsize=(4.2 * len(expressions), 3.6), layout="constrained")
+    panels = figure.subplots(1, len(expressions), sharey=True, squeeze=False)[0]
+    for panel, expression in zip(panels, expressions, strict=True):
+        for (of, name), many in shown.items():
+            curves = np.ma.masked_invalid([one.curve for one in many])
+            if of == expression and name != STILL:
+                style = {"color": "black", "linestyle": "--"} if name == TRUE else {}
+                panel.plot(DEGREES, curves.mean(0), label=name, **style)
+        panel.set_title(expression)
+        panel.set_xlabel("degree")
+        panel.legend(fontsize="small")
+    panels[0].set_ylabel("landmarks moved by (L2 of 68 points), px")
+    figure.savefig(path, dpi=100)
+
+
+def table(runs: Sequence[Run], measured: dict[str, dict[str, float]], truth: str) -> str:
+    """Markdown: the runs' labels and their figures."""
+    columns = list(dict.fromkeys(name for row in measured.values() for name in row))
+    lines = [f"Frames held against {truth}, on people never trained on.", ""]
+    lines += [f"- **{run.name}**: {run.label}" for run in runs]
+    lines += ["", f"| run, expression | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
+    lines += [
+        f"| {name} | {' | '.join(f'{row[c]:.4g}' if c in row else '' for c in columns)} |"
+        for name, row in measured.items()
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _psnr(made: NDArray[np.uint8], true: NDArray[np.uint8]) -> float:
+    """dB; 99 for pictures that are the same."""
+    same = np.array_equal(made, true)
+    return 99.0 if same else min(99.0, float(peak_signal_noise_ratio(true, made)))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run folders")
+    data = parser.add_mutually_exclusive_group(required=True)
+    data.add_argument("--data", type=Path, help="data root")
+    data.add_argument("--clips", type=Path, help="folder of a set of clips")
+    parser.add_argument("--layout", choices=("auto", *FORMS), default="auto")
+    parser.add_argument(
+        "--cache", type=Path, help="prepared data (default runs/faces, for clips runs/clips)"
+    )
+    parser.add_argument("-o", "--out", type=Path, required=True, help="folder")
+    parser.add_argument("--faces", type=int, default=12, help="at most this many (default 12)")
+    arguments = parser.parse_args()
+    runs = [load_run(folder) for folder in arguments.runs]
+    if len({run.name for run in runs}) < len(runs):
+        runs = [
+            Run(str(folder), run.generator, run.expressions, run.label)
+            for folder, run in zip(arguments.runs, runs, strict=True)
+        ]
+    whole = [run for run in runs if isinstance(run.generator, PaperGenerator)] or runs
+    expressions = [name for name in EXPRESSIONS if any(name in run.expressions for run in whole)]
+    if arguments.clips:
+        truth = f"the clips of {arguments.clips.name}"
+        cache = arguments.cache or Path("runs/clips")
+        cases = clip_cases(arguments.clips, arguments.layout, cache, expressions, arguments.faces)
+    else:
+        truth = "the teacher's"
+        cache = arguments.cache or Path("runs/faces")
+        prepare(arguments.data, cache)
+        cases = portrait_cases(arguments.data, cache, expressions, arguments.faces)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    try:
+        measured = compare(runs, cases, arguments.out)
+    except (ClipsError, FileNotFoundError) as error:
+        raise SystemExit(f"training.report: error: {error}") from None
+    kept = {"runs": {run.name: run.label for run in runs}, "truth": truth, "measured": measured}
+    (arguments.out / "report.json").write_text(json.dumps(kept, indent=1) + "\n")
+    text = table(runs, measured, truth)
+    (arguments.out / "report.md").write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,179 @@
+"""Eyes: lids that unroll their skin until the lashes meet, eyeballs that stay, irises that turn."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from moue.actions import ACTIONS
+from training.teacher.raster import rasterise
+
+GAZE = {  # iris travel at 1, in eye widths: (away from the nose, up)
+    "eyeLookUp": (0.0, 0.16), "eyeLookDown": (0.0, -0.16),
+    "eyeLookIn": (-0.22, 0.0), "eyeLookOut": (0.22, 0.0),
+}  # fmt: skip
+FOLD = 0.6  # power by which the skin of a closing lid stretches less towards the brow
+OVERLAP = 0.2  # of the lid opening: closed lashes lie a little below the open eye's lower lid
+RIM = 0.25  # of the lid opening: a closing lid takes its edge from beyond the eye's own rim
+SHUT = 0.9  # eyeBlink above which what is left between the lids is skin, not eye
+MEETING = 0.6  # eyeBlink from which lashes begin to draw one dark line
+LASH_WIDTH = 0.05  # spread of that line, in eye widths
+LASH_COVER = 0.87  # the most that it covers
+LASH_COLOUR = 0.17  # of the skin's own
+_INDEX = {name: index for index, name in enumerate(ACTIONS)}
+
+
+class Eye(NamedTuple):
+    """One eye on the face mesh.
+
+    side: as action names end; outwards: 1 where away from the nose is the subject's left; corners:
+    subject's right, then left; lids: (upper, lower) vertices that meet when it closes; folds: the
+    skin over each pair, (above the lashes, below the brow, brow).
+    """
+
+    side: str
+    outwards: int
+    corners: tuple[int, int]
+    lids: tuple[tuple[int, int], ...]
+    folds: tuple[tuple[int, int, int], ...]
+
+    @property
+    def blink(self) -> int:
+        """The number of this eye's `eyeBlink` among the actions."""
+        return _INDEX[f"eyeBlink{self.side}"]
+
+
+EYES = (
+    Eye(
+        "Left",
+        1,
+        (362, 263),
+        ((466, 249), (388, 390), (387, 373), (386, 374), (385, 380), (384, 381), (398, 382)),
+        (
+            *((467, 342, 276), (260, 445, 283), (259, 444, 282), (257, 443, 282)),
+            *((258, 442, 295), (286, 441, 285), (414, 413, 285)),
+        ),
+    ),
+    Eye(
+        "Right",
+        -1,
+        (33, 133),
+        ((246, 7), (161, 163), (160, 144), (159, 145), (158, 153), (157, 154), (173, 155)),
+        (
+            *((247, 113, 46), (30, 225, 53), (29, 224, 52), (27, 223, 52)),
+            *((28, 222, 65), (56, 221, 55), (190, 189, 55)),
+        ),
+    ),
+)
+
+
+def way_shut(points: NDArray[np.float64], eye: Eye) -> NDArray[np.float64]:
+    """float64 [468, 3]: the way to this photo's own closed eye.
+
+    The upper lid's edge travels to the lower one's; the skin between it and the brow is let out,
+    most by the lashes and not at all at the brow.
+    """
+    way = np.zeros_like(points)
+    for (upper, lower), (lash, fold, brow) in zip(eye.lids, eye.folds, strict=True):
+        meet = points[lower] - points[upper]
+        way[upper] = (1 + OVERLAP) * meet
+        way[lower] = OVERLAP * meet
+        height, *above = (
+            float(np.linalg.norm((points[vertex] - points[upper])[:2]))
+            for vertex in (brow, lash, fold)
+        )
+        for vertex, share in zip((lash, fold), above, strict=True):
+            way[vertex] = max(0.0, 1 - share / max(height, 1e-6)) ** FOLD * way[upper]
+    return way
+
+
+def beyond_rims(points: NDArray[np.float64], actions: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Where in the photo a moved mesh takes its skin from: closing lids not from the eye's rim."""
+    seen = points.copy()
+    for eye in EYES:
+        for upper, lower in eye.lids:
+            rim = actions[eye.blink] * RIM * (points[lower] - points[upper])
+            seen[upper] -= rim
+            seen[lower] += rim
+    return seen
+
+
+def fill_opening(
+    eye: Eye,
+    hole: NDArray[np.int32],
+    actions: NDArray[np.float32],
+    source: NDArray[np.float32],
+    target: NDArray[np.float32],
+    skin: NDArray[np.bool_],
+    flow: NDArray[np.float32],
+) -> None:
+    """Writes the flow inside an eye's opening: still where lids close, stretched where they widen.
+
+    Args:
+        eye: which eye; hole: its triangles, int32 [t, 3].
+        actions: float32 [n].
+        source, target: float32 [v, 2] and [v, 3], layer pixels, before and after.
+        skin: bool [S, S], where the moved skin lies.
+        flow: float32 [S, S, 2], layer pixels, written to.
+    """
+    depth = np.full(skin.shape, np.inf, np.float32)
+    place = np.zeros((*skin.shape, 2), np.float32)
+    rasterise(target, hole, source, depth, place, False)
+    inside = np.isfinite(depth) & ~skin
+    if not inside.any():
+        return
+    rows, columns = np.nonzero(inside)
+    if actions[eye.blink] > SHUT:
+        for row, column in zip(rows, columns, strict=True):  # top down
+            flow[row, column] = flow[max(row - 1, 0), column]
+        return
+    upper, lower = (list(column) for column in zip(*eye.lids, strict=True))
+    was = np.linalg.norm(source[lower] - source[upper], axis=1).sum()
+    now = np.linalg.norm((target[lower] - target[upper])[:, :2], axis=1).sum()
+    here = np.column_stack([columns, rows]).astype(np.float32) + 0.5
+    stretch = place[inside] - here if now > was else np.zeros_like(here)
+    gaze = sum(
+        actions[_INDEX[name + eye.side]] * np.array([away * eye.outwards, up])
+        for name, (away, up) in GAZE.items()
+    )
+    if np.any(gaze):
+        across = source[eye.corners[1]] - source[eye.corners[0]]  # towards the subject's left
+        travel = gaze[0] * across + gaze[1] * np.array([across[1], -across[0]])
+        room = cv2.distanceTransform(inside.astype(np.uint8), cv2.DIST_L2, 3)[inside]
+        stretch = stretch - np.clip(0.8 * room / np.hypot(*travel), 0, 1)[:, None] * travel
+    flow[inside] = stretch
+
+
+def draw_lashes(
+    actions: NDArray[np.float32],
+    skin: NDArray[np.float64],
+    target: NDArray[np.float32],
+    mask: NDArray[np.float32],
+    colour: NDArray[np.float32],
+) -> None:
+    """Draws the dark line that lashes make where lids have met.
+
+    Args:
+        actions: float32 [n].
+        skin: float64 [3], the face's colour, sRGB in [0, 1].
+        target: float32 [v, 3], the moved mesh in layer pixels.
+        mask, colour: float32 [S, S] and [S, S, 3], drawn into.
+    """
+    for eye in EYES:
+        met = (float(actions[eye.blink]) - MEETING) / (1 - MEETING)
+        if met <= 0:
+            continue
+        edge = target[[upper for upper, _ in eye.lids], :2]
+        width = float(np.linalg.norm(edge[-1] - edge[0]))
+        line = np.zeros(mask.shape, np.uint8)
+        fixed = np.rint(16 * (edge - 0.5)).astype(np.int32)  # sixteenths of a pixel
+        cv2.polylines(line, [fixed], False, (255,), 1, cv2.LINE_AA, 4)
+        spread = max(LASH_WIDTH * width, 0.6)
+        soft = cv2.GaussianBlur(line.astype(np.float32), (0, 0), spread)
+        soft = np.asarray(soft * (met * LASH_COVER / max(float(soft.max()), 1e-6)), np.float32)
+        dark = soft > np.maximum(mask, 0.02)
+        mask[dark] = soft[dark]
+        colour[dark] = LASH_COLOUR * skin

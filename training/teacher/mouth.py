@@ -1,0 +1,137 @@
+"""The inside of a mouth: one drawn picture of teeth, gums and tongue, and the surface it hangs on.
+
+The picture's columns follow the dental arch, its rows run from the upper gums down to the lower
+ones. A mouth shows it through a smooth map, so a small network can place every tooth sharply: it
+learns where in the picture to look, not what teeth look like. Lengths are centimetres, as in
+`training.teacher.head`; tooth widths and heights are the usual means of adult teeth.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+HEIGHT, WIDTH = 96, 192  # of the picture, in pixels
+
+_UPPER = (0.85, 0.66, 0.77, 0.70, 0.68, 1.0)  # tooth widths from the middle outwards
+_LOWER = (0.53, 0.58, 0.68, 0.70, 0.71, 1.05)
+_UPPER_TIPS = (0.0, 0.06, 0.01, 0.05, 0.08, 0.1)  # how far each tooth ends short of the first
+_ARCH = (2.75, 3.6)  # half the width and the depth of the arch's ellipse
+_COLUMNS = 25
+
+# Rows of the surface: v in the picture, height over the meeting line of the teeth, set back, on the jaw.
+_ROWS = (
+    (0.00, 1.65, 0.0, False),
+    (0.22, 0.90, 0.0, False),
+    (0.48, 0.00, 0.0, False),
+    (0.62, 0.10, 1.1, True),
+    (0.73, -0.02, 0.35, True),
+    (0.90, -0.80, 0.25, True),
+    (1.00, -1.30, 0.2, True),
+)
+_UPPER_GUM, _UPPER_EDGE, _LOWER_EDGE, _LOWER_GUM = 0.12, 0.48, 0.73, 0.90
+
+_ENAMEL = np.array((0.95, 0.92, 0.86))
+_GAP = np.array((0.52, 0.36, 0.31))
+_GUM = np.array((0.72, 0.43, 0.41))
+_DARK = np.array((0.17, 0.06, 0.06))
+_TONGUE = np.array((0.66, 0.36, 0.35))
+
+
+class Card(NamedTuple):
+    """A surface behind the lips.
+
+    points: float64 [v, 3], the front teeth's meeting line at the origin; jaw: bool [v], whether a
+    point moves with the jaw; uv: float32 [v, 2] in [0, 1], where the picture lies on it; triangles:
+    int32 [t, 3].
+    """
+
+    points: NDArray[np.float64]
+    jaw: NDArray[np.bool_]
+    uv: NDArray[np.float32]
+    triangles: NDArray[np.int32]
+
+
+def make_card() -> Card:
+    """The surface that carries the picture, curved like a dental arch."""
+    along = np.linspace(-1, 1, _COLUMNS)
+    x, z = _arch(along * sum(_UPPER))
+    points, jaw, uv = [], [], []
+    for v, height, back, moves in _ROWS:
+        points.append(np.column_stack([x, np.full_like(x, height), z - back]))
+        jaw.append(np.full(_COLUMNS, moves))
+        uv.append(np.column_stack([(along + 1) / 2, np.full(_COLUMNS, v)]))
+    first = np.arange(len(_ROWS) - 1)[:, None] * _COLUMNS + np.arange(_COLUMNS - 1)
+    a, b = first.ravel(), first.ravel() + 1
+    c, d = a + _COLUMNS, b + _COLUMNS
+    triangles = np.concatenate([np.column_stack([a, c, b]), np.column_stack([b, c, d])])
+    return Card(
+        np.concatenate(points),
+        np.concatenate(jaw),
+        np.concatenate(uv).astype(np.float32),
+        triangles.astype(np.int32),
+    )
+
+
+def draw_picture() -> NDArray[np.float32]:
+    """Teeth, gums and tongue in even light: float32 [3, 96, 192], sRGB in [0, 1]."""
+    fine = 4
+    v, u = np.mgrid[0 : HEIGHT * fine, 0 : WIDTH * fine] + 0.5
+    v, u = v / (HEIGHT * fine), u / (WIDTH * fine)
+    arc = (2 * u - 1) * sum(_UPPER)
+    picture = np.empty((*v.shape, 3))
+    picture[:] = _DARK
+    deep = np.clip((v - 0.56) / 0.14, 0, 1)[..., None] * (1 - np.abs(2 * u - 1) ** 2.5)[..., None]
+    picture = picture + deep * (_TONGUE - picture)
+    for widths, gum, edge, ends in (
+        (_UPPER, _UPPER_GUM, _UPPER_EDGE, _UPPER_TIPS),
+        (_LOWER, _LOWER_GUM, _LOWER_EDGE, (0.0,) * 6),
+    ):
+        _draw_row(picture, arc, v, widths, gum, edge, ends)
+    picture *= (1 - 0.6 * np.abs(2 * u - 1) ** 2.4)[..., None]  # the cheeks' shade
+    small = picture.reshape(HEIGHT, fine, WIDTH, fine, 3).mean((1, 3))
+    return np.ascontiguousarray(small.transpose(2, 0, 1), np.float32)
+
+
+def _draw_row(
+    picture: NDArray[np.float64],
+    arc: NDArray[np.float64],
+    v: NDArray[np.float64],
+    widths: tuple[float, ...],
+    gum: float,
+    edge: float,
+    ends: tuple[float, ...],
+) -> None:
+    """Draws one row of teeth and its gums over the picture, from `gum` to `edge`."""
+    away = np.abs(arc)
+    bounds = np.concatenate([[0], np.cumsum(widths)])
+    tooth = np.clip(np.searchsorted(bounds, away) - 1, 0, len(widths) - 1)
+    middle, width = (bounds[:-1] + bounds[1:])[tooth] / 2, np.array(widths)[tooth]
+    side = (away - middle) / (width / 2)  # -1 … 1 across a tooth
+    short = np.array(ends)[tooth]
+    length = (1 - short) * (edge - gum)
+    up = (v - gum) / length  # 0 at the gum, 1 at the edge
+    scallop = 0.10 * (1 - side**2) - 0.02
+    belly = 0.97 - 0.10 * np.clip(0.45 - up, 0, 1)  # half-width: narrower at the neck
+    rounding = np.clip((up - 0.86) / 0.14, 0, 1) ** 2 * 0.22
+    inside = (np.abs(side) < belly - rounding) & (up > -scallop) & (up < 1 - 0.03 * side**2)
+    light = (1 - 0.16 * np.abs(side) ** 3) * (0.90 + 0.10 * np.clip(up * 2.5, 0, 1))
+    light *= 1 - 0.10 * np.clip((up - 0.88) / 0.12, 0, 1)
+    between = (up > -0.25) & (up < 0.94)
+    gums = up <= np.where(inside, -scallop, 0.16 * np.abs(side) ** 6)
+    picture[between] = _GAP
+    picture[gums] = _GUM * (0.86 + 0.14 * np.cos(np.pi * side))[gums][:, None]
+    picture[inside] = (_ENAMEL * light[..., None])[inside]
+
+
+def _arch(length: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """x and z (0 at the front, negative behind) at arc lengths from the middle of the arch."""
+    angle = np.linspace(0, np.pi / 2, 2000)
+    half, depth = _ARCH
+    x, z = half * np.sin(angle), depth * (np.cos(angle) - 1)
+    run = np.concatenate([[0], np.cumsum(np.hypot(np.diff(x), np.diff(z)))])
+    away = np.abs(length)
+    across = np.sign(length) * np.interp(away, run, x)
+    return np.asarray(across), np.asarray(np.interp(away, run, z))
