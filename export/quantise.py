@@ -5,8 +5,8 @@
 
 Every convolution but the last stands between explicit quantise and dequantise nodes, 8 bits for
 features, 8 for weights, channel by channel. The last one, which says where pixels go, sums and shuffles
-stay floating-point: with it in INT8 the decoder takes a fifth less, and frames are wrong by 0.6 levels
-in place of 0.36. The encoder is the same file, so that portraits of one bundle serve the other.
+stay floating-point: with it in INT8 the decoder took a fifth less, and frames were wrong by two thirds
+more. The encoder is the same file, so that portraits of one bundle serve the other.
 `python -m benchmarks.precision` measures what INT8 costs and buys.
 """
 

@@ -246,7 +246,8 @@ def _work(
     curve: ActionCurve,
     batch: int,
 ) -> Iterator[Work]:
-    yield "find face", "once a photo", lambda: find_faces(pixels), 1
+    shown = "" if face.landmarks.any() else "; none in this one: every way is tried"
+    yield "find face", f"once a photo{shown}", lambda: find_faces(pixels), 1
     yield "prepare", "encode, once a photo", lambda: animator.prepare(pixels, face), 1
     if animator.runtime.device == "cpu":
         yield from _steps(animator, portrait, curve, batch)
