@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moue.actions import ACTIONS
-from training.teacher.raster import rasterise
+from training.teacher.raster import drawn
 
 GAZE = {  # iris travel at 1, in eye widths: (away from the nose, up)
     "eyeLookUp": (0.0, 0.16), "eyeLookDown": (0.0, -0.16),
@@ -119,10 +119,8 @@ def fill_opening(
         skin: bool [S, S], where the moved skin lies.
         flow: float32 [S, S, 2], layer pixels, written to.
     """
-    depth = np.full(skin.shape, np.inf, np.float32)
-    place = np.zeros((*skin.shape, 2), np.float32)
-    rasterise(target, hole, source, depth, place, False)
-    inside = np.isfinite(depth) & ~skin
+    place, covered = drawn(target, hole, source, len(skin))
+    inside = covered & ~skin
     if not inside.any():
         return
     rows, columns = np.nonzero(inside)

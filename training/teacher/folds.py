@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.teacher.head import Head
-from training.teacher.raster import rasterise
+from training.teacher.raster import drawn
 
 SIZE = 256  # px a side of the unrolled face
 _BLUR = 1.2  # px over which a pair's own misalignment is forgiven
@@ -84,14 +84,12 @@ def crease(
     """
     if not any(smile):
         return
-    depth = np.full(mask.shape, np.inf, np.float32)
-    where = np.full((*mask.shape, 2), -1, np.float32)
     flat = np.ascontiguousarray(unrolled(head.vertices)[:, :2])
-    rasterise(target, head.triangles, flat, depth, where, False)
+    where, covered = drawn(target, head.triangles, flat, len(mask))
     ratio = cv2.remap(folds, where[..., 0] - 0.5, where[..., 1] - 0.5, cv2.INTER_LINEAR)
     left = np.clip(0.5 + (where[..., 0] / SIZE - 0.5) / _MIDLINE, 0, 1)
     share = smile[1] + left * (smile[0] - smile[1])
-    gain = np.exp(np.where(np.isfinite(depth), ratio * share, 0) / _EXPONENT) - 1
+    gain = np.exp(np.where(covered, ratio * share, 0) / _EXPONENT) - 1
     bright = float(np.clip(brightness, 0.1, 0.8))
     thin = np.where(gain < 0, -gain, gain * bright / (1 - bright)).astype(np.float32)
     laid = (thin > mask) & (thin > _FAINT)
@@ -106,12 +104,10 @@ def _light(
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Logarithm of a face's light, unrolled, and where there is any."""
     photo, landmarks = shown
-    depth = np.full((SIZE, SIZE), np.inf, np.float32)
-    source = np.zeros((SIZE, SIZE, 2), np.float32)
     points = np.ascontiguousarray(landmarks[: len(place), :2], np.float32)
-    rasterise(place, triangles, points, depth, source, False)
+    source, covered = drawn(place, triangles, points, SIZE)
     picture = cv2.remap(
         photo.astype(np.float32) / 255, source[..., 0] - 0.5, source[..., 1] - 0.5, cv2.INTER_LINEAR
     )
     light = cv2.GaussianBlur((picture**_EXPONENT).mean(-1), (0, 0), _BLUR)
-    return np.log(light + 0.01), np.isfinite(depth)
+    return np.log(light + 0.01), covered

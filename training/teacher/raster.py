@@ -56,3 +56,17 @@ def rasterise(
                         image[y, x, c] = (
                             u * attributes[i, c] + v * attributes[j, c] + w * attributes[k, c]
                         )
+
+
+def drawn(
+    points: NDArray[np.float32],
+    triangles: NDArray[np.int32],
+    attributes: NDArray[np.float32],
+    size: int,
+    turned: bool = False,
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Attributes drawn on an empty picture, float32 [size, size, k], and where there are any."""
+    depth = np.full((size, size), np.inf, np.float32)
+    image = np.zeros((size, size, attributes.shape[1]), np.float32)
+    rasterise(points, triangles, attributes, depth, image, turned)
+    return image, np.isfinite(depth)

@@ -21,7 +21,7 @@ from training.teacher.eyes import EYES, beyond_rims, draw_lashes, fill_opening, 
 from training.teacher.folds import crease
 from training.teacher.head import INNER_LIPS, RIGID, Head, fit_similarity
 from training.teacher.mouth import draw_picture
-from training.teacher.raster import rasterise
+from training.teacher.raster import drawn
 
 # How far an action at 1 goes, in lengths of ICT-FaceKit's own delta: subtle shapes are carried
 # further so that they read at the size of a portrait.
@@ -197,11 +197,8 @@ class Teacher:
         """
         target = self.move(fit, actions) if moved is None else moved
         source_xy, target_xyz = self._with_rings(beyond_rims(fit.points, actions), target, to_layer)
-        depth = np.full((size, size), np.inf, np.float32)
-        place = np.zeros((size, size, 2), np.float32)
-        rasterise(target_xyz, self._skin_triangles, source_xy, depth, place, False)
+        place, skin = drawn(target_xyz, self._skin_triangles, source_xy, size)
         grid = np.stack(np.meshgrid(*[np.arange(size, dtype=np.float32) + 0.5] * 2), -1)
-        skin = np.isfinite(depth)
         flow = np.where(skin[..., None], place - grid, 0)
         face = skin.astype(np.float32)
 
@@ -209,7 +206,7 @@ class Teacher:
             EYES, (self.head.eye_hole_left, self.head.eye_hole_right), strict=True
         ):
             fill_opening(eye, opening, actions, source_xy, target_xyz, skin, flow)
-        hole = self._filled(target_xyz, self.head.mouth_hole, size) & ~skin
+        hole = drawn(target_xyz, self.head.mouth_hole, source_xy, size)[1] & ~skin
         if fit.shows_mouth:
             hole &= ~self._own_mouth(source_xy, target_xyz, hole, grid, flow)
         mouth = np.zeros((size, size), np.float32)
@@ -275,20 +272,9 @@ class Teacher:
         """
         kept = target.copy()
         kept[_LOWER_LIP, :2] = source[_LOWER_LIP]
-        depth = np.full(hole.shape, np.inf, np.float32)
-        place = np.zeros((*hole.shape, 2), np.float32)
-        rasterise(kept, self.head.mouth_hole, source, depth, place, True)
-        own = np.isfinite(depth)
+        place, own = drawn(kept, self.head.mouth_hole, source, len(hole), turned=True)
         flow[own & hole] = (place - grid)[own & hole]
-        return np.asarray(own)
-
-    def _filled(
-        self, points: NDArray[np.float32], triangles: NDArray[np.int32], size: int
-    ) -> NDArray[np.bool_]:
-        depth = np.full((size, size), np.inf, np.float32)
-        image = np.zeros((size, size, 1), np.float32)
-        rasterise(points, triangles, np.zeros((len(points), 1), np.float32), depth, image, False)
-        return np.isfinite(depth)
+        return own
 
     def _mouth(
         self,
@@ -306,16 +292,14 @@ class Teacher:
         anchor = fit.points[list(_LIPS_CENTRE)].mean(0)
         placed = anchor + fit.scale * (head.mouth.points + jaw - lips) @ fit.rotation.T
         points = np.column_stack([placed[:, :2] @ to_layer[:, :2].T + to_layer[:, 2], placed[:, 2]])
-        depth = np.full((size, size), np.inf, np.float32)
-        rasterise(
-            points.astype(np.float32), head.mouth.triangles, head.mouth.uv, depth, seen, False
+        seen[:], covered = drawn(
+            points.astype(np.float32), head.mouth.triangles, head.mouth.uv, size
         )
-        bare = ~np.isfinite(depth)
-        if bare.all():
+        if not covered.any():
             return
         wide = np.asarray(cv2.dilate(hole.astype(np.uint8), np.ones((9, 9)))) > 0
-        if (bare & wide).any():
-            _inpaint(seen, bare & wide)
+        if (wide & ~covered).any():
+            _inpaint(seen, wide & ~covered)
         rows, columns = self._picture.shape[:2]
         picture = cv2.remap(
             self._picture,
