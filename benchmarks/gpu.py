@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -52,6 +53,7 @@ class SyntheticFace:
                 self.residual[level.size] = rng.normal(size=(count, *shape)).astype(np.float16)
         self.rest_flow = np.zeros((2, size, size), np.float32)
         self.rest_mask = np.zeros((size, size), np.float32)
+        self.mouth = bundle.mouth.for_side(self.square.side)
 
 
 def measure(
@@ -140,14 +142,15 @@ def copied(device: Any, moved: int, repeats: int, at_a_time: int = 1) -> float:
 def bytes_moved(bundle: Bundle, loop: FrameLoop, face: PreparedFace) -> Mapping[str, int]:
     """What each kernel reads and writes at least, once from memory."""
     features = sum(level.channels * level.size**2 for level in bundle.levels if level.residual)
-    height, width = loop.shape[:2]
-    rows = kernels.SquareRows.of(face.square.to_crop(), height, width, bundle.input_size).rows
+    size, (height, width) = bundle.input_size, loop.shape[:2]
+    rows = kernels.SquareRows.of(face.square.to_crop(), height, width, size, face.mouth).rows
     pixels = int((rows[:, 1] - rows[:, 0]).sum())
-    cells = (bundle.input_size + 2) ** 2
-    maps = 6 * 2 * bundle.input_size**2
+    cells = (size + 2) ** 2
+    maps = 2 * (6 * size**2 + 2 * math.prod(face.mouth.nodes(size)))
+    images = 4 * (pixels + math.prod(face.mouth.picture.shape[:2]))
     return {
         "skip_sum": 2 * features * (1 + ACTIVE + loop.batch),
-        "compose": pixels * 4 + loop.batch * (maps + 2 * kernels.CELL_BYTES * cells + 3 * pixels),
+        "compose": images + loop.batch * (maps + 2 * kernels.CELL_BYTES * cells + 3 * pixels),
     }
 
 

@@ -69,7 +69,7 @@ def main() -> None:
         def composing() -> Run:
             frame = photo.copy()
             how = {"out": frame, "threads": 1}
-            layers = maps["flow"], maps["mask"][0], maps["colour"]
+            layers = maps["flow"], maps["mask"][0], maps["light"], maps["place"], found.mouth
             return lambda: kernels.compose(photo, found.to_crop, *layers, **how)
 
         decode = animator.runtime.decode

@@ -55,14 +55,11 @@ class TorchGraph(DeviceGraph):
         self._index = None if device.stream is None else device.index
         place = "cpu" if self._index is None else f"cuda:{self._index}"
         self._constants: dict[str, Any] = {}
-        settings = {
-            name for node in model.graph.node for name in node.input[1:] if node.op_type == "Resize"
-        }
         for tensor in model.graph.initializer:
             value = numpy_helper.to_array(tensor)
             if value.dtype.kind == "f" and value.ndim == 0:
                 value = float(value)
-            elif value.dtype.kind == "f" and tensor.name not in settings:
+            elif value.dtype.kind == "f":
                 value = torch.from_numpy(value.copy())
                 if value.ndim == 4:  # as tensor cores take it; turned here, where nothing runs late
                     value = value.contiguous(memory_format=torch.channels_last)
@@ -138,8 +135,9 @@ def _depth_to_space(given: Mapping[str, Any]) -> Callable[..., torch.Tensor]:
     return shuffle
 
 
-def _slice(x: Any, starts: Any, ends: Any, axes: Any, steps: Any) -> Any:
+def _slice(x: Any, starts: Any, ends: Any, axes: Any, steps: Any = None) -> Any:
     parts = [slice(None)] * x.ndim
+    steps = np.ones_like(axes) if steps is None else steps
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
         parts[axis] = slice(int(start), int(end), int(step))
     return x[tuple(parts)]
@@ -149,44 +147,9 @@ def _split(given: Mapping[str, Any]) -> Callable[..., Any]:
     return lambda x, parts: torch.split(x, np.asarray(parts).tolist(), given.get("axis", 0))
 
 
-def _cast(given: Mapping[str, Any]) -> Callable[..., Any]:
-    kinds = {onnx.TensorProto.FLOAT: torch.float32, onnx.TensorProto.FLOAT16: torch.float16}
-    kind = kinds[given["to"]]
-    return lambda x: x if isinstance(x, float) else x.to(kind)
-
-
-def _concat(given: Mapping[str, Any]) -> Callable[..., Any]:
-    def join(*parts: Any) -> Any:
-        if isinstance(parts[0], torch.Tensor):
-            return torch.cat(parts, given["axis"])
-        return np.concatenate(parts, given["axis"])
-
-    return join
-
-
-def _resize(given: Mapping[str, Any]) -> Callable[..., torch.Tensor]:
-    if given["mode"] != b"linear" or given["coordinate_transformation_mode"] != b"half_pixel":
-        raise BundleError("a Resize must be linear and count from half pixels")
-    return lambda x, _, scales: functional.interpolate(
-        x, scale_factor=scales[2:].tolist(), mode="bilinear"
-    )
-
-
-def _grid_sample(given: Mapping[str, Any]) -> Callable[..., torch.Tensor]:
-    padding, aligned = given["padding_mode"].decode(), bool(given["align_corners"])
-    return lambda x, where: functional.grid_sample(x, where, "bilinear", padding, aligned)
-
-
-def _pad(x: torch.Tensor, pads: Any, value: float = 0.0) -> torch.Tensor:
-    before, after = np.split(np.asarray(pads), 2)
-    return functional.pad(x, np.column_stack([before, after])[::-1].ravel().tolist(), value=value)
-
-
 PLAIN: dict[str, Callable[..., Any]] = {
     "Add": operator.add,
-    "Expand": lambda x, shape: x.expand(np.broadcast_shapes(x.shape, tuple(shape))),
     "Mul": operator.mul,
-    "Pad": _pad,
     "Sub": operator.sub,
     "Relu": torch.relu,
     "Reshape": lambda x, shape: x.reshape(np.asarray(shape).tolist()),
@@ -196,14 +159,8 @@ MADE: dict[str, Callable[[Mapping[str, Any]], Callable[..., Any]]] = {
     "AveragePool": lambda given: (
         lambda x: functional.avg_pool2d(x, given["kernel_shape"], given["strides"])
     ),
-    "Cast": _cast,
-    "Concat": _concat,
     "Conv": _conv,
     "DepthToSpace": _depth_to_space,
-    "GridSample": _grid_sample,
     "LeakyRelu": lambda given: lambda x: functional.leaky_relu(x, given.get("alpha", 0.01)),
-    "Resize": _resize,
-    "Shape": lambda given: lambda x: np.array(x.shape[given.get("start", 0) : given.get("end")]),
     "Split": _split,
-    "Transpose": lambda given: lambda x: x.permute(given["perm"]),
 }

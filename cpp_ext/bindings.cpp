@@ -75,21 +75,29 @@ void preprocess(const Array<uint8_t>& photo, const Array<double>& to_photo, int 
 }
 
 void compose(const Array<uint8_t>& photo, const Array<double>& to_crop, const Array<float>& flow,
-             const Array<float>& mask, const Array<float>& colour, Array<uint8_t> out,
+             const Array<float>& mask, const Array<float>& light, const Array<float>& place,
+             const Array<uint8_t>& picture, const Array<double>& window, Array<uint8_t> out,
              int threads) {
   expect("photo", photo, {kAny, kAny, 3});
   expect("to_crop", to_crop, {2, 3});
   expect("mask", mask, {kAny, mask.ndim() == 2 ? mask.shape(0) : kAny});
   expect("flow", flow, {2, mask.shape(0), mask.shape(0)});
-  expect("colour", colour, {3, mask.shape(0), mask.shape(0)});
+  expect("light", light, {3, mask.shape(0), mask.shape(0)});
+  expect("place", place, {2, kAny, kAny});
+  expect("picture", picture, {kAny, kAny, 3});
+  expect("window", window, {4});
   expect("out", out, {photo.shape(0), photo.shape(1), 3});
-  if (photo.nbytes() > INT32_MAX)
-    throw py::value_error("photo must hold less than 2^31 bytes, but got " +
-                          std::to_string(photo.nbytes()));
+  for (const auto& [name, image] : {std::pair{"photo", photo}, std::pair{"picture", picture}})
+    if (image.nbytes() > INT32_MAX)
+      throw py::value_error(std::string(name) + " must hold less than 2^31 bytes, but got " +
+                            std::to_string(image.nbytes()));
   uint8_t* frame = out.mutable_data();
   const py::gil_scoped_release release;
-  moue::compose(photo.data(), photo.shape(0), photo.shape(1), to_crop.data(), flow.data(),
-                mask.data(), colour.data(), mask.shape(0), frame, threads);
+  const moue::Maps maps{flow.data(),   mask.data(),    light.data(),   place.data(),
+                        mask.shape(0), place.shape(1), place.shape(2)};
+  const moue::Mouth mouth{picture.data(), picture.shape(0), picture.shape(1), window.data()};
+  moue::compose(photo.data(), photo.shape(0), photo.shape(1), to_crop.data(), maps, mouth, frame,
+                threads);
 }
 
 // Kernels on a device take addresses there, and its stream; without a stream, addresses on the host,
@@ -110,10 +118,10 @@ int32_t number(const char* name, int64_t value, int64_t least, int64_t most) {
   return static_cast<int32_t>(value);
 }
 
-// A picture [height, width, pixel], whose pixels are found by 32-bit offsets and, where they have
+// An image [height, width, pixel], whose pixels are found by 32-bit offsets and, where they have
 // four bytes, read as words.
-const uint8_t* picture(const char* name, Address value, int64_t height, int64_t width,
-                       int64_t pixel) {
+const uint8_t* image(const char* name, Address value, int64_t height, int64_t width,
+                     int64_t pixel) {
   if (height * width * pixel > int64_t{UINT32_MAX})
     throw py::value_error(std::string(name) + " must hold less than 2^32 bytes, but got " +
                           std::to_string(height * width * pixel));
@@ -145,20 +153,24 @@ void device_skip_sum(Address base, Address residual, Address actions, Address ou
   stream ? moue::skip_sum_on_device(p, reinterpret_cast<void*>(*stream)) : moue::skip_sum_on_host(p);
 }
 
-// Rows [height, 4] as their bits, the first row and the last (exclusive) with pixels in the square,
+// Rows [height, 6] as their bits, the first row and the last (exclusive) with pixels in the square,
 // and how many the longest has.
-py::tuple square_rows(const Array<double>& to_crop, int64_t height, int64_t width, int64_t size) {
+py::tuple square_rows(const Array<double>& to_crop, const Array<double>& window, int64_t height,
+                      int64_t width, int64_t size) {
   expect("to_crop", to_crop, {2, 3});
+  expect("window", window, {4});
   number("height", height, 1, kMostPixels);
   number("width", width, 1, kMostPixels);
   number("size", size, 1, kMostCells);
-  Array<int32_t> rows({height, int64_t{4}});
-  static_assert(sizeof(moue::Row) == 4 * sizeof(int32_t));
+  moue::Window mouth;
+  std::copy_n(window.data(), 4, mouth);
+  Array<int32_t> rows({height, int64_t{6}});
+  static_assert(sizeof(moue::Row) == 6 * sizeof(int32_t));
   auto* row = reinterpret_cast<moue::Row*>(rows.mutable_data());
   int64_t first = height, last = 0;
   int32_t most = 0;
   for (int64_t i = 0; i < height; ++i) {
-    row[i] = moue::square_row(to_crop.data(), i, width, size);
+    row[i] = moue::square_row(to_crop.data(), i, width, size, mouth);
     if (row[i].begin == row[i].end) continue;
     first = std::min(first, i);
     last = i + 1;
@@ -167,18 +179,21 @@ py::tuple square_rows(const Array<double>& to_crop, int64_t height, int64_t widt
   return py::make_tuple(rows, std::min(first, last), last, most);
 }
 
-void device_compose(Address flow, Address mask, Address colour, Address rest_flow,
-                    Address rest_mask, Address actions, Address cells, Address source,
-                    int64_t source_stride, Address rows, Address out, int64_t frames, int64_t n,
-                    int64_t size, int64_t height, int64_t width, int64_t pixel, int64_t first_row,
+void device_compose(Address flow, Address mask, Address light, Address place, Address rest_flow,
+                    Address rest_mask, Address picture, Address actions, Address cells,
+                    Address source, int64_t source_stride, Address rows, Address out,
+                    int64_t frames, int64_t n, int64_t size, int64_t place_height,
+                    int64_t place_width, int64_t picture_height, int64_t picture_width,
+                    int64_t height, int64_t width, int64_t pixel, int64_t first_row,
                     int64_t last_row, int64_t most_pixels, const Array<double>& to_crop,
-                    Stream stream) {
+                    const Array<double>& window, Stream stream) {
   expect("to_crop", to_crop, {2, 3});
+  expect("window", window, {4});
   const double* m = to_crop.data();
   moue::Cells p = {};
   p.flow = address<const moue::Half>("flow", flow);
   p.mask = address<const moue::Half>("mask", mask);
-  p.colour = address<const moue::Half>("colour", colour);
+  p.light = address<const moue::Half>("light", light);
   p.rest_flow = address<const moue::Half>("rest_flow", rest_flow);
   p.rest_mask = address<const moue::Half>("rest_mask", rest_mask);
   p.actions = address<const float>("actions", actions);
@@ -190,9 +205,24 @@ void device_compose(Address flow, Address mask, Address colour, Address rest_flo
   const double inverse[] = {m[4], -m[1], -m[3], m[0]};
   for (int k = 0; k < 4; ++k) p.to_pixels[k] = static_cast<float>(inverse[k] / determinant);
 
+  moue::Teeth t = {};
+  t.place = address<const moue::Half>("place", place);
+  t.rows = number("place_height", place_height, 1, kMostCells);
+  t.columns = number("place_width", place_width, 1, kMostCells);
+  t.height = number("picture_height", picture_height, 1, kMostPixels);
+  t.width = number("picture_width", picture_width, 1, kMostPixels);
+  t.picture = image("picture", picture, picture_height, picture_width, 4);
+  // The middle of the window's first step; the square begins between the corner cell and the next.
+  const auto first = [&](double edge) {
+    return static_cast<float>(edge * static_cast<double>(size) + (moue::kPlaceStep + 1) / 2);
+  };
+  t.x = first(window.at(0));
+  t.y = first(window.at(1));
+
   moue::Blend b = {};
   b.source_stride = source_stride;
   b.cells = p.cells;
+  b.teeth = t;
   b.rows = address<const moue::Row>("rows", rows);
   b.out = address<uint8_t>("out", out);
   b.frames = p.frames;
@@ -200,7 +230,7 @@ void device_compose(Address flow, Address mask, Address colour, Address rest_flo
   b.width = number("width", width, 1, kMostPixels);
   b.size = p.size;
   b.pixel = number("pixel", pixel, 3, 4);
-  b.source = picture("source", source, height, width, pixel);
+  b.source = image("source", source, height, width, pixel);
   b.last_row = number("last_row", last_row, 0, height);
   b.first_row = number("first_row", first_row, 0, last_row);
   b.most_pixels = number("most_pixels", most_pixels, 0, width);
@@ -220,7 +250,7 @@ void device_preprocess(Address photo, Address out, int64_t height, int64_t width
   p.height = number("height", height, 1, kMostPixels);
   p.width = number("width", width, 1, kMostPixels);
   p.pixel = number("pixel", pixel, 3, 4);
-  p.photo = picture("photo", photo, height, width, pixel);
+  p.photo = image("photo", photo, height, width, pixel);
   p.size = number("size", size, 1, kMostCells);
   p.taps = number("taps", taps, 1, kMostPixels);
   std::copy_n(to_photo.data(), 6, p.to_photo);
@@ -242,19 +272,22 @@ PYBIND11_MODULE(_core, m) {
   m.def("preprocess", &preprocess, py::arg("photo").noconvert(), py::arg("to_photo").noconvert(),
         py::arg("taps"), py::arg("out").noconvert(), threads);
   m.def("compose", &compose, py::arg("photo").noconvert(), py::arg("to_crop").noconvert(),
-        py::arg("flow").noconvert(), py::arg("mask").noconvert(), py::arg("colour").noconvert(),
-        py::arg("out").noconvert(), threads);
+        py::arg("flow").noconvert(), py::arg("mask").noconvert(), py::arg("light").noconvert(),
+        py::arg("place").noconvert(), py::arg("picture").noconvert(),
+        py::arg("window").noconvert(), py::arg("out").noconvert(), threads);
   m.def("device_skip_sum", &device_skip_sum, py::kw_only(), py::arg("base"), py::arg("residual"),
         py::arg("actions"), py::arg("out"), py::arg("frames"), py::arg("n"), py::arg("sizes"),
         py::arg("stream"));
-  m.def("square_rows", &square_rows, py::arg("to_crop").noconvert(), py::arg("height"),
-        py::arg("width"), py::arg("size"));
+  m.def("square_rows", &square_rows, py::arg("to_crop").noconvert(), py::arg("window").noconvert(),
+        py::arg("height"), py::arg("width"), py::arg("size"));
   m.def("device_compose", &device_compose, py::kw_only(), py::arg("flow"), py::arg("mask"),
-        py::arg("colour"), py::arg("rest_flow"), py::arg("rest_mask"), py::arg("actions"),
-        py::arg("cells"), py::arg("source"), py::arg("source_stride"), py::arg("rows"),
-        py::arg("out"), py::arg("frames"), py::arg("n"), py::arg("size"), py::arg("height"),
-        py::arg("width"), py::arg("pixel"), py::arg("first_row"), py::arg("last_row"),
-        py::arg("most_pixels"), py::arg("to_crop").noconvert(), py::arg("stream"));
+        py::arg("light"), py::arg("place"), py::arg("rest_flow"), py::arg("rest_mask"),
+        py::arg("picture"), py::arg("actions"), py::arg("cells"), py::arg("source"),
+        py::arg("source_stride"), py::arg("rows"), py::arg("out"), py::arg("frames"), py::arg("n"),
+        py::arg("size"), py::arg("place_height"), py::arg("place_width"),
+        py::arg("picture_height"), py::arg("picture_width"), py::arg("height"), py::arg("width"),
+        py::arg("pixel"), py::arg("first_row"), py::arg("last_row"), py::arg("most_pixels"),
+        py::arg("to_crop").noconvert(), py::arg("window").noconvert(), py::arg("stream"));
   m.def("device_preprocess", &device_preprocess, py::kw_only(), py::arg("photo"), py::arg("out"),
         py::arg("height"), py::arg("width"), py::arg("pixel"), py::arg("size"), py::arg("taps"),
         py::arg("to_photo").noconvert(), py::arg("half"), py::arg("stream"));

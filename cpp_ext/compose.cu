@@ -35,12 +35,11 @@ __global__ void __launch_bounds__(kColumns * kRows) blend_rows(const __grid_cons
   const int64_t start = (int64_t{frame} * p.height + i) * p.width;
   const auto first = static_cast<int32_t>((start + row.begin) / 4 * 4 - start) +
                      static_cast<int32_t>(blockIdx.x) * kRun;
-  const uint8_t* source = kept(p.source + frame * p.source_stride);
-  const MapCell* cells = kept(p.cells + int64_t{frame} * (p.size + 2) * (p.size + 2));
+  const Parts parts = parts_of(p, frame);
   auto* bytes = reinterpret_cast<uint8_t*>(words[threadIdx.y]);
   for (int32_t at = lane; at < kRun; at += kColumns)
     if (const int32_t j = first + at; j >= row.begin && j < row.end) {
-      const Bytes3 rgb = blended<kPixel>(p, source, cells, row, i, j);
+      const Bytes3 rgb = blended<kPixel>(p, parts, row, i, j);
       bytes[3 * at] = rgb.red;
       bytes[3 * at + 1] = rgb.green;
       bytes[3 * at + 2] = rgb.blue;

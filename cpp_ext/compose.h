@@ -5,11 +5,24 @@
 
 namespace moue {
 
-// photo and out uint8 [height, width, 3]; to_crop [2, 3]: u = M (x, y, 1); flow [2, size, size] in
-// sides of the face square; mask [size, size] and colour [3, size, size] in [0, 1].
+// The decoder's maps for one frame: flow [2, size, size] in sides of the face square, mask
+// [size, size], light [3, size, size], and place [2, rows, columns] from the middle of the mouth's
+// picture and in its sides, a node for every few cells of the mouth's window.
+struct Maps {
+  const float *flow, *mask, *light, *place;
+  int64_t size, rows, columns;
+};
+
+// Teeth and tongue, uint8 [height, width, 3], and the part of the square where they are looked up.
+struct Mouth {
+  const uint8_t* picture;
+  int64_t height, width;
+  const double* window;  // left, top, right, bottom, in sides of the square
+};
+
+// photo and out uint8 [height, width, 3]; to_crop [2, 3]: u = M (x, y, 1).
 // Writes only the pixels of `out` whose centre lies in the square.
 void compose(const uint8_t* photo, int64_t height, int64_t width, const double* to_crop,
-             const float* flow, const float* mask, const float* colour, int64_t size, uint8_t* out,
-             int threads);
+             const Maps& maps, const Mouth& mouth, uint8_t* out, int threads);
 
 }  // namespace moue

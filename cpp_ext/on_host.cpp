@@ -19,11 +19,10 @@ void sum_frames(const SkipSum& p, int first, const std::vector<Weighted>& weight
 template <int kPixel>
 void blend_row(const Blend& p, int frame, int32_t i) {
   const Row row = p.rows[i];
-  const uint8_t* source = p.source + frame * p.source_stride;
-  const MapCell* cells = p.cells + int64_t{frame} * (p.size + 2) * (p.size + 2);
+  const Parts parts = parts_of(p, frame);
   auto* out = reinterpret_cast<Bytes3*>(p.out) + (int64_t{frame} * p.height + i) * p.width;
   for (int32_t j = row.begin; j < row.end; ++j)
-    out[j] = blended<kPixel>(p, source, cells, row, i, j);
+    out[j] = blended<kPixel>(p, parts, row, i, j);
 }
 
 template <class Out>

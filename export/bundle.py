@@ -18,6 +18,7 @@ import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
 from export.graphs import (
     decoder_inputs,
@@ -27,13 +28,17 @@ from export.graphs import (
     fuse_normalisation,
 )
 from moue.actions import EXPRESSIONS, action_vector
-from moue.bundle import MANIFEST, Bundle, GraphFile, Level, Manifest, load_bundle
+from moue.bundle import MANIFEST, Bundle, GraphFile, Level, Manifest, MouthFile, load_bundle
 from moue.crop import find_faces
 from moue.kernels import preprocess
 from moue.parity import frames_of_square
 from moue.photo import read_photo
 from training.data import ATTRIBUTIONS
-from training.generator import INPUT_SIZE, EdgeGenerator
+from training.generator import INPUT_SIZE, MOUTH_WINDOW, EdgeGenerator
+from training.teacher.mouth import draw_picture
+
+MOUTH = "mouth.png"
+MOUTH_SCALE = 4  # times the size at which the network looks: large photos show it sharply
 
 
 def load_generator(checkpoint: Path) -> tuple[EdgeGenerator, dict[str, Any]]:
@@ -52,7 +57,7 @@ def load_generator(checkpoint: Path) -> tuple[EdgeGenerator, dict[str, Any]]:
 def write_bundle(
     generator: EdgeGenerator, state: dict[str, Any], folder: Path, version: str
 ) -> None:
-    """Writes manifest and graphs beside the target, then puts them in its place; a card stays."""
+    """Writes manifest, graphs and picture beside the target, then puts them there; a card stays."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     fused = fuse_normalisation(generator)
     assert isinstance(fused, EdgeGenerator)
@@ -61,6 +66,8 @@ def write_bundle(
         target.mkdir()
         onnx.save(export_encoder(fused), target / "encoder.onnx")
         onnx.save(export_decoder(fused), target / "decoder.onnx")
+        picture = np.rint(255 * draw_picture(MOUTH_SCALE).transpose(1, 2, 0)).astype(np.uint8)
+        Image.fromarray(picture).save(target / MOUTH, optimize=True)
         manifest = Manifest(
             name=folder.name,
             preset=generator.preset,
@@ -70,6 +77,7 @@ def write_bundle(
             input_size=2 * generator.levels[-1].size,
             levels=tuple(Level(x.size, x.skip, x.residual) for x in generator.levels),
             graphs={name: GraphFile.of(target / f"{name}.onnx") for name in ("encoder", "decoder")},
+            mouth=MouthFile(**vars(GraphFile.of(target / MOUTH)), window=MOUTH_WINDOW),
             training={
                 "data": list(ATTRIBUTIONS),
                 "steps": state["step"],
@@ -120,7 +128,7 @@ def main() -> None:
     generator, state = load_generator(arguments.checkpoint)
     write_bundle(generator, state, arguments.output, arguments.version)
     bundle = load_bundle(arguments.output)
-    size = sum(graph.bytes for graph in bundle.manifest.graphs.values())
+    size = sum(file.bytes for file in bundle.manifest.files)
     print(f"{arguments.output}: {size / 1e6:.1f} MB, {len(bundle.actions)} actions")
     print(
         f"encoder {', '.join(encoder_outputs(generator))}; decoder {', '.join(decoder_inputs(generator))}"

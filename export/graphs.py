@@ -11,6 +11,7 @@ import copy
 import tempfile
 import warnings
 from pathlib import Path
+from typing import cast
 
 import onnx
 import onnxsim
@@ -19,12 +20,13 @@ from onnxruntime.transformers.float16 import convert_float_to_float16
 from onnxruntime.transformers.onnx_model import OnnxModel
 from torch import Tensor, nn
 from torch.export import Dim
+from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from training.generator import EdgeGenerator
+from training.generator import FLOW_UNIT, OUTPUTS, PLACE_UNIT, EdgeGenerator
 
 OPSET = 20
-_PLACING = ("GridSample", "Transpose", "Add", "Sub", "Mul", "Resize", "AveragePool")
+DECODER_OUTPUTS = ["flow", "mask", "light", "place"]
 
 
 class EncoderGraph(nn.Module):
@@ -41,15 +43,58 @@ class EncoderGraph(nn.Module):
 
 
 class DecoderGraph(nn.Module):
-    """Summed skips [frames, C, h, w] and plain bases [1, C, h, w] → flow, mask, colour."""
+    """Summed skips [frames, C, h, w] and plain bases [1, C, h, w] → flow, mask, light and place.
+
+    `EdgeGenerator.shape_outputs` in the fewest steps: its constants are inside the last convolution,
+    and the place map, less the picture's middle, is a convolution of its own, straight to the nodes.
+    """
+
+    window: Tensor
+    middle: Tensor
 
     def __init__(self, generator: EdgeGenerator) -> None:
         super().__init__()
-        self.generator = generator
+        self.decoder = generator.decoder
+        last = cast(nn.Conv2d, generator.decoder.up[-1])
+        self.shown, self.place = _shown(last), _place(last)
+        self.register_buffer("window", generator.window)
+        self.register_buffer("middle", generator.place - 0.5)
+        left, top, right, bottom = (side // 2 for side in generator.mouth_window)
+        self.cells = slice(top - 1, bottom + 1), slice(left - 1, right + 1)  # a node is 4×4 of them
 
-    def forward(self, *skips: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        flow, mask, colour, _ = self.generator.shape_outputs(self.generator.decoder(skips))
-        return flow, mask, colour
+    def forward(self, *skips: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        x = self.decoder.finest(skips)
+        flow, mask, light = F.pixel_shuffle(self.shown(x), 2).split((2, 1, 3), 1)
+        rows, columns = self.cells
+        place = self.place(x[:, :, rows, columns]) + self.middle
+        return flow * self.window, mask * self.window, light, place
+
+
+def _shown(last: nn.Conv2d) -> nn.Conv2d:
+    """Of the decoder's last convolution what gives flow, mask and light, in their units."""
+    weight, bias = (p.detach().unflatten(0, (OUTPUTS, 4)).clone() for p in last.parameters())
+    for parameter in (weight, bias):
+        parameter[:2] *= FLOW_UNIT
+    bias[5:] += 0.5
+    kept = [0, 1, 2, 5, 6, 7]
+    return _convolution(weight[kept].flatten(0, 1), bias[kept].flatten(), padding=1)
+
+
+def _place(last: nn.Conv2d) -> nn.Conv2d:
+    """Of that convolution what gives the place map, averaged over the PLACE_STEP² pixels of a node."""
+    weight, bias = (
+        PLACE_UNIT * p.detach().unflatten(0, (OUTPUTS, 4))[3:5].mean(1) for p in last.parameters()
+    )
+    shifts = [(x, 1 - x, y, 1 - y) for x in (0, 1) for y in (0, 1)]  # over the 2×2 cells of a node
+    spread = torch.stack([F.pad(weight, shift) for shift in shifts]).mean(0)
+    return _convolution(spread, bias, stride=2)
+
+
+def _convolution(weight: Tensor, bias: Tensor, stride: int = 1, padding: int = 0) -> nn.Conv2d:
+    out, channels, side, _ = weight.shape
+    made = nn.Conv2d(channels, out, side, stride, padding)
+    made.weight.data, made.bias = weight, nn.Parameter(bias)
+    return made
 
 
 def encoder_outputs(generator: EdgeGenerator) -> list[str]:
@@ -93,36 +138,7 @@ def export_decoder(generator: EdgeGenerator) -> onnx.ModelProto:
     )
     shapes = (tuple({0: frames} if level.residual else {} for level in generator.levels),)
     names = decoder_inputs(generator)
-    return _export(DecoderGraph(generator), skips, names, ["flow", "mask", "colour"], shapes)
-
-
-def _places(graph: onnx.GraphProto) -> list[str]:
-    """The nodes that say where a picture is looked up: in FP16 they would miss by parts of a pixel."""
-    made = {name: node for node in graph.node for name in node.output}
-    waiting = [node for node in graph.node if node.op_type == "GridSample"]
-    found = []
-    while waiting:
-        node = waiting.pop()
-        if node.op_type in _PLACING:
-            found.append(node.name)
-            waiting += [made[name] for name in node.input if name in made]
-    return found
-
-
-def _keep_precise(graph: onnx.GraphProto) -> None:
-    """Takes out what the conversion leaves between two FP32 nodes: a cast to FP16 and one back."""
-    casts = {
-        node.output[0]: (node.input[0], node.attribute[0].i)
-        for node in graph.node
-        if node.op_type == "Cast"
-    }
-    direct = {
-        out: casts[name][0]
-        for out, (name, to) in casts.items()
-        if to == onnx.TensorProto.FLOAT and name in casts
-    }
-    for node in graph.node:
-        node.input[:] = [direct.get(name, name) for name in node.input]
+    return _export(DecoderGraph(generator), skips, names, DECODER_OUTPUTS, shapes)
 
 
 def _export(
@@ -151,13 +167,7 @@ def _export(
     model, agrees = onnxsim.simplify(model)
     if not agrees:
         raise RuntimeError("simplification changed what the graph computes")
-    model = convert_float_to_float16(
-        model,
-        keep_io_types=False,
-        disable_shape_infer=True,
-        node_block_list=_places(model.graph),
-    )
-    _keep_precise(model.graph)
+    model = convert_float_to_float16(model, keep_io_types=False, disable_shape_infer=True)
     whole = OnnxModel(model)
     whole.prune_graph()
     whole.topological_sort()

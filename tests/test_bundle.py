@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -13,11 +14,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
 
 from moue import bundle as module
+from moue.actions import EXPRESSIONS
 from moue.bundle import Bundle, Manifest, load_bundle
 from moue.errors import BundleError
-from tests.tiny import write_manifest, write_tiny_bundle
+from moue.mouth import read_picture
+from tests.tiny import MOUTH_WINDOW, write_manifest, write_tiny_bundle
 
 
 @pytest.fixture
@@ -31,7 +35,7 @@ def test_loads_by_path_and_by_name(tiny_bundle: Path, monkeypatch: pytest.Monkey
     assert bundle.folder == tiny_bundle
     assert (bundle.manifest.name, bundle.input_size, len(bundle.actions)) == ("tiny", 32, 51)
     assert [level.size for level in bundle.levels] == [4, 8, 16]
-    assert bundle.expressions["happy"]["mouthSmileLeft"] == 0.9
+    assert bundle.expressions == EXPRESSIONS
     assert bundle.encoder_bytes() == (tiny_bundle / "encoder.onnx").read_bytes()
     assert bundle.decoder_bytes() == (tiny_bundle / "decoder.onnx").read_bytes()
     assert bundle.graph("decoder").graph.output[0].name == "flow"
@@ -42,7 +46,7 @@ def test_loads_by_path_and_by_name(tiny_bundle: Path, monkeypatch: pytest.Monkey
 def test_manifest_comes_back_as_written(tiny_bundle: Path) -> None:
     manifest = load_bundle(tiny_bundle).manifest
     assert Manifest.from_json(manifest.to_json().encode()) == manifest
-    assert '"schema": 1' in manifest.to_json()
+    assert '"schema": 2' in manifest.to_json()
 
 
 @pytest.mark.parametrize(
@@ -79,19 +83,21 @@ def test_every_truncation_and_bit_flip_of_the_manifest_is_refused(tmp_path: Path
 
 
 @pytest.mark.parametrize("harm", ["flip", "shorter", "longer", "empty"])
-@pytest.mark.parametrize("graph", ["encoder", "decoder"])
-def test_damaged_graphs_are_refused_before_they_are_parsed(
-    copied: Path, harm: str, graph: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("file", ["encoder.onnx", "decoder.onnx", "mouth.png"])
+def test_damaged_files_are_refused_before_they_are_parsed(
+    copied: Path, harm: str, file: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(onnx, "load_model_from_string", lambda data: pytest.fail("parsed"))
+    monkeypatch.setattr(Image, "open", lambda *_, **__: pytest.fail("decoded"))
     bundle = load_bundle(copied)
-    path = copied / f"{graph}.onnx"
+    path = copied / file
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 4
     damaged = {"flip": data, "shorter": data[:-1], "longer": data + b"\0", "empty": b""}
     path.write_bytes(damaged[harm])
-    for read in (lambda: load_bundle(copied), lambda: bundle.graph(graph)):
-        with pytest.raises(BundleError, match=f"{graph}.onnx (is damaged|must not be larger)"):
+    again = (lambda: bundle.mouth) if "mouth" in file else lambda: bundle.graph(path.stem)
+    for read in (lambda: load_bundle(copied), again):
+        with pytest.raises(BundleError, match=f"{file} (is damaged|must not be larger)"):
             read()
 
 
@@ -109,12 +115,14 @@ def replace_by_link(folder: Path) -> None:
     [
         (lambda folder: (folder / "manifest.json").unlink(), "manifest.json is missing"),
         (lambda folder: (folder / "encoder.onnx").unlink(), "encoder.onnx is missing"),
+        (lambda folder: (folder / "mouth.png").unlink(), "mouth.png is missing"),
         (lambda folder: (folder / "manifest.json").write_bytes(b" " * 2**21), "must not be larger"),
         (lambda folder: (folder / "manifest.json").write_bytes(b"{}"), "manifest cannot be read"),
         (replace_by_link, "a file of its own"),
         (lambda folder: (folder / "LICENSE").mkdir(), "a file of its own"),
         (add_file("weights.bin"), "weights.bin is not listed"),
         (add_file("engine.plan"), "engine.plan is not listed"),
+        (add_file("mouth2.png"), "mouth2.png is not listed"),
         (add_file(".hidden"), "is not listed"),
         (lambda folder: (folder / "more").mkdir(), "more is not listed"),
     ],
@@ -149,8 +157,12 @@ def signed(fields: dict[str, Any]) -> bytes:
     return json.dumps({**fields, "sha256": module._digest(fields)}).encode()
 
 
+MOUTH = {
+    "file": "mouth.png", "sha256": "0" * 64, "bytes": 1, "window": [0.25, 0.5, 0.75, 0.875],
+}  # fmt: skip
+
 WRONG: list[tuple[str, Any]] = [
-    ("schema", 2),
+    ("schema", 1),
     ("schema", "1"),
     ("schema", None),
     ("name", "../edge"),
@@ -183,6 +195,22 @@ WRONG: list[tuple[str, Any]] = [
     ("levels", [{"size": size, "channels": 8, "residual": True} for size in (8, 4)]),
     ("graphs", {}),
     ("graphs", []),
+    ("mouth", None),
+    ("mouth", {**MOUTH, "more": 1}),
+    ("mouth", {name: value for name, value in MOUTH.items() if name != "window"}),
+    ("mouth", {**MOUTH, "bytes": 2**26}),
+    *(
+        ("mouth", {**MOUTH, "file": file})
+        for file in ("../mouth.png", "teeth.png", "mouth.jpg", "mouth", "", None, 1)
+    ),
+    *(
+        ("mouth", {**MOUTH, "window": window})
+        for window in (
+            [], [0, 0, 1], [0, 0, 1, 1, 1], None, "0.25", 0.5, {}, [0, 0, 1, "1"], [False, 0, 1, True],
+            [0, 0, 1, None], [0.5, 0, 0.5, 1], [0.5, 0, 0.25, 1], [0, 1, 1, 0], [-0.125, 0, 1, 1],
+            [0, 0, 1.125, 1], [0, 0, 1, 10**400], [0.0625, 0, 1, 1], [0.3, 0, 1, 1],
+        )
+    ),
     ("training", []),
     ("surprise", 1),
     *(
@@ -220,14 +248,75 @@ def test_nonsense_fields_are_only_ever_refused(field: str, value: Any) -> None:
         name: {"file": f"{name}.onnx", "sha256": "0" * 64, "bytes": 1} for name in module.GRAPHS
     }
     fields = {
-        "schema": 1, "name": "x", "preset": "edge", "version": "1", "actions": ["jawOpen"],
+        "schema": 2, "name": "x", "preset": "edge", "version": "1", "actions": ["jawOpen"],
         "expressions": {}, "input_size": 32, "training": {}, "licence": "Apache-2.0",
         "levels": [{"size": 4, "channels": 8, "residual": True}], "graphs": graphs,
+        "mouth": MOUTH,
     }  # fmt: skip
     try:
         Manifest.from_json(signed({**fields, field: value}))
     except BundleError as error:
         assert "\n" not in str(error)  # noqa: PT017 - either outcome is right
+
+
+def test_the_mouth_is_read_once_and_cannot_be_written_to(tiny_bundle: Path) -> None:
+    bundle = load_bundle(tiny_bundle)
+    mouth = bundle.mouth
+    assert mouth.window == MOUTH_WINDOW
+    assert mouth.nodes(bundle.input_size) == (3, 4)
+    assert np.array_equal(mouth.picture, Image.open(tiny_bundle / "mouth.png"))
+    assert not mouth.picture.flags.writeable
+    assert bundle.mouth is mouth
+
+
+def test_a_window_may_be_in_thirds(tiny_bundle: Path) -> None:
+    fields = json.loads((tiny_bundle / "manifest.json").read_text())
+    fields |= {"input_size": 48, "mouth": {**MOUTH, "window": [1 / 3, 0, 2 / 3, 1]}}
+    assert Manifest.from_json(signed(fields)).mouth.window == (1 / 3, 0, 2 / 3, 1)
+
+
+def png(mode: str = "RGB", size: tuple[int, int] = (64, 32), kind: str = "PNG") -> bytes:
+    file = io.BytesIO()
+    Image.new(mode, size).save(file, kind)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("picture", "message"),
+    [
+        (b"", "mouth.png is not a PNG picture"),
+        (b"\x89PNG\r\n\x1a\n", "is not a PNG picture"),
+        (png()[:-30], "is not a PNG picture"),
+        (png(kind="JPEG"), "is not a PNG picture"),
+        (png("RGBA"), "must be 8-bit RGB, but is RGBA"),
+        (png("L"), "must be 8-bit RGB, but is L"),
+        (png("P"), "must be 8-bit RGB, but is P"),
+        (png(size=(15, 32)), r"must be 16 … 4096 pixels a side, but is \(15, 32\)"),
+        (png(size=(64, 4097)), "must be 16 … 4096 pixels a side"),
+    ],
+)
+def test_mouths_that_are_no_picture(copied: Path, picture: bytes, message: str) -> None:
+    (copied / "mouth.png").write_bytes(picture or b"\0")
+    write_manifest(copied)
+    bundle = load_bundle(copied)
+    with pytest.raises(BundleError, match=message) as caught:
+        _ = bundle.mouth
+    assert str(copied) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_any_byte_of_a_mouth_may_be_wrong(copied: Path) -> None:
+    sound = (copied / "mouth.png").read_bytes()
+    rng = np.random.default_rng(0)
+    for place in (*range(60), *rng.integers(60, len(sound), 200)):
+        wrong = bytearray(sound)
+        wrong[place] ^= 1 << rng.integers(8)
+        try:
+            picture = read_picture(bytes(wrong))
+            assert picture.dtype == np.uint8
+            assert picture.shape[2] == 3
+        except ValueError as error:
+            assert str(error).startswith(("is not a PNG picture: ", "must be "))  # noqa: PT017
 
 
 def external(tensor: onnx.TensorProto) -> onnx.TensorProto:

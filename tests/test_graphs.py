@@ -15,6 +15,7 @@ from moue.actions import action_vector
 from moue.bundle import load_bundle
 from moue.errors import BundleError
 from moue.graphs import as_float32, for_cpu, one_graph
+from moue.mouth import PLACE_STEP, Mouth
 from tests.tiny import SIZE, write_manifest, write_tiny_bundle
 
 
@@ -69,6 +70,8 @@ def test_float32_reaches_constants_casts_and_branches() -> None:
 def by_hand(animator: moue.Animator, face: moue.animator.EncodedFace, photo, vectors) -> NDArray:
     """f(I, a) over the face square as the animator computes it, but not rounded to 8 bits."""
     outputs = animator._decode(face, vectors, threads=1)
+    mouth = animator.bundle.mouth.for_side(SIZE)
+    paint = outputs["light"] * np.stack([mouth_by_hand(mouth, p) for p in outputs["place"]])
     flow = outputs["flow"] - face.rest_flow
     mask = (outputs["mask"] - face.rest_mask).clip(0, 1)
     rows, columns = np.mgrid[:SIZE, :SIZE]
@@ -81,7 +84,32 @@ def by_hand(animator: moue.Animator, face: moue.animator.EncodedFace, photo, vec
         upper = photo[:, y0, x0] * (1 - fx) + photo[:, y0, x1] * fx
         lower = photo[:, y1, x0] * (1 - fx) + photo[:, y1, x1] * fx
         frames.append(upper * (1 - fy) + lower * fy)
-    return (1 - mask) * np.stack(frames) + mask * outputs["colour"].clip(0, 1)
+    return (1 - mask) * np.stack(frames) + mask * paint.clip(0, 1)
+
+
+def mouth_by_hand(mouth: Mouth, place: NDArray) -> NDArray:
+    """The mouth's picture in its window, looked up pixel by pixel: [3, S, S], 1 around it."""
+    left, top, right, bottom = (round(side * SIZE) for side in mouth.window)
+    seen = np.ones((3, SIZE, SIZE))
+    height, width = mouth.picture.shape[:2]
+    for row in range(top, bottom):
+        for column in range(left, right):
+            node = (row - top + 0.5) / PLACE_STEP - 0.5, (column - left + 0.5) / PLACE_STEP - 0.5
+            u, v = lerp(place.transpose(1, 2, 0), *node)
+            at = (v + 0.5) * height - 0.5, (u + 0.5) * width - 0.5
+            seen[:, row, column] = lerp(mouth.picture, *at) / 255
+    return seen
+
+
+def lerp(table: NDArray, row: float, column: float) -> NDArray:
+    """Between the four entries around a place in [rows, columns, n], edges repeated."""
+    row, column = np.clip((row, column), 0, np.array(table.shape[:2]) - 1)
+    above, before = int(row), int(column)
+    below, after = np.minimum((above + 1, before + 1), np.array(table.shape[:2]) - 1)
+    down, across = row - above, column - before
+    upper = table[above, before] * (1 - across) + table[above, after] * across
+    lower = table[below, before] * (1 - across) + table[below, after] * across
+    return upper * (1 - down) + lower * down
 
 
 @pytest.mark.parametrize("opset", [18, 20])
@@ -103,6 +131,9 @@ def test_one_graph_is_the_animator(
         assert np.abs(frames[0] - square).max() < 1e-5
         assert np.abs(frames - wanted).max() * 255 < 0.5  # the animator holds residuals in FP16
         assert np.abs(frames[2] - frames[0]).max() * 255 > 20
+        place = animator._decode(face, vectors, threads=1)["place"][2]
+        seen = mouth_by_hand(animator.bundle.mouth.for_side(SIZE), place)
+        assert np.ptp(seen[:, SIZE // 2 :]) > 0.5  # there is something to look up
         alone = run(single, {"photo": square[None], "actions": vectors[2:]})
         assert np.abs(alone - frames[2:]).max() * 255 < 0.1
 

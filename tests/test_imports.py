@@ -15,7 +15,7 @@ SDK = ROOT / "sdk" / "moue"
 
 # A module imports from its own line or one above.
 LAYERS = (
-    ("errors", "actions"),
+    ("errors", "actions", "mouth"),
     ("bundle", "crop", "expressions", "files", "graphs", "kernels", "photo", "progress"),
     ("runtimes",),
     ("animator",),

@@ -8,30 +8,35 @@ from pathlib import Path
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
 
 from moue.actions import ACTIONS, EXPRESSIONS
-from moue.bundle import GraphFile, Level, Manifest
+from moue.bundle import GraphFile, Level, Manifest, MouthFile
+from moue.mouth import PLACE_STEP
 
 SIZE = 32  # pixels a side of the input
 LEVELS = (Level(4, 8, True), Level(8, 6, True), Level(16, 4, False))
+MOUTH_WINDOW = (0.25, 0.5, 0.75, 0.875)
+NODES = (3, 4)  # rows and columns of the place map
 OPSET = 18
 
 
 def write_tiny_bundle(
     folder: Path, actions: Sequence[str] = ACTIONS, opset: int = OPSET, seed: int = 0
 ) -> Path:
-    """Writes a bundle into a new folder: FP16 graphs that give flow, mask and colour."""
+    """Writes a bundle into a new folder: FP16 graphs and a mouth of coloured noise."""
     folder.mkdir(parents=True)
     rng = np.random.default_rng(seed)
     onnx.save(_encoder(rng, len(actions), opset), folder / "encoder.onnx")
     onnx.save(_decoder(rng, opset), folder / "decoder.onnx")
+    _mouth(rng).save(folder / "mouth.png")
     (folder / "MODEL_CARD.md").write_text("# tiny\nRandom weights.\n")
     write_manifest(folder, actions)
     return folder
 
 
 def write_manifest(folder: Path, actions: Sequence[str] = ACTIONS) -> None:
-    """Lists the graphs as they now are."""
+    """Lists the files as they now are."""
     expressions = {
         name: {action: weight for action, weight in weights.items() if action in actions}
         for name, weights in EXPRESSIONS.items()
@@ -48,6 +53,7 @@ def write_manifest(folder: Path, actions: Sequence[str] = ACTIONS) -> None:
             "encoder": GraphFile.of(folder / "encoder.onnx"),
             "decoder": GraphFile.of(folder / "decoder.onnx"),
         },
+        mouth=MouthFile(**vars(GraphFile.of(folder / "mouth.png")), window=MOUTH_WINDOW),
         training={"data": ["none"]},
         licence="Apache-2.0",
     )
@@ -129,11 +135,34 @@ def _decoder(rng: np.random.Generator, opset: int) -> onnx.ModelProto:
         x = net.add("Relu", [skip], f"{name}.relu")
         x = net.add("DepthToSpace", [x], f"{name}.finer", blocksize=2)
         channels = level.channels
-    raw = net.conv(x, "raw", (6, channels, 3, 3))
-    parts = net.constant("parts", np.array([2, 1, 3], np.int64))
-    net.nodes.append(helper.make_node("Split", [raw, parts], ["wide", "mask", "colour"], axis=1))
+    raw = net.conv(x, "raw", (8, channels, 3, 3))
+    parts = net.constant("parts", np.array([2, 1, 3, 2], np.int64))
+    names = ["wide", "mask", "light", "away"]
+    net.nodes.append(helper.make_node("Split", [raw, parts], names, axis=1))
     net.add("Mul", ["wide", net.constant("reach", np.array(0.1, np.float16))], "flow")
-    outputs = {"flow": 2, "mask": 1, "colour": 3}
-    return net.model(
-        inputs, {name: ["frames", c, SIZE, SIZE] for name, c in outputs.items()}, opset
-    )
+    left, top, right, bottom = (round(side * SIZE) for side in MOUTH_WINDOW)
+    corners = [
+        net.constant(name, np.array(value, np.int64))
+        for name, value in (("from", [top, left]), ("to", [bottom, right]), ("axes", [2, 3]))
+    ]
+    net.add("Slice", ["away", *corners], "window")
+    sides = [PLACE_STEP] * 2
+    net.add("AveragePool", ["window"], "moved", kernel_shape=sides, strides=sides)
+    net.add("Add", ["moved", net.constant("first", _first_place())], "place")
+    outputs = {
+        name: ["frames", channels, SIZE, SIZE]
+        for name, channels in {"flow": 2, "mask": 1, "light": 3}.items()
+    }
+    return net.model(inputs, {**outputs, "place": ["frames", 2, *NODES]}, opset)
+
+
+def _first_place() -> np.ndarray:
+    """FP16 [1, 2, h, w]: the picture spread over the window and a little more, so edges are repeated."""
+    v, u = (1.2 * ((np.arange(count) + 0.5) / count - 0.5) for count in NODES)
+    return np.stack(np.meshgrid(u, v))[None].astype(np.float16)
+
+
+def _mouth(rng: np.random.Generator) -> Image.Image:
+    """Noise of 192×96 pixels that is not lost where the picture is reduced."""
+    coarse = rng.integers(0, 256, (12, 24, 3), np.uint8)
+    return Image.fromarray(coarse).resize((192, 96), Image.Resampling.BILINEAR)

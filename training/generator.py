@@ -5,7 +5,8 @@ and decode them to a frame. `paper` puts out RGB. `edge` puts out a backward flo
 colour layer, and the frame is (1 − m) · warp(photo, flow) + m · colour; what it puts out at a = 0 is
 subtracted, so that f(I, 0) = I exactly. The colour layer is light alone, and inside the mouth light
 times a fixed picture of teeth and tongue, which the network says where to look up: it places teeth,
-it does not have to paint them.
+it does not have to paint them. What is shipped stops at light and place, and the SDK looks the
+picture up for every pixel of the photo.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from moue.mouth import PLACE_STEP
 from training.teacher.mouth import draw_picture
 
 INPUT_SIZE = 256
 FLOW_UNIT = 0.1  # sides of the square per unit of raw network output
 OUTPUTS = 8  # raw channels: flow 2, mask 1, place in the mouth's picture 2, light 3
-SMOOTH = 4  # px between the nodes of the map that says where
 PLACE_UNIT = 0.25  # of the mouth's picture per unit of raw network output
 # Where in the square a mouth can be (left, top, right, bottom), and where its picture lies at first:
 # the place of (u, v) = (0.5, 0.5) and the sides of the square that the whole picture covers.
@@ -36,7 +37,7 @@ WINDOW_MARGIN = 0.06  # of the square's side, over which every motion fades to n
 
 
 class Layers(NamedTuple):
-    """What the edge generator puts out, the outputs at rest already subtracted.
+    """What the edge generator puts out for training, the outputs at rest already subtracted.
 
     flow: [N, 2, S, S], backward, in sides of the square; mask: [N, 1, S, S], raw (clip to [0, 1] to
     use it); colour: [N, 3, S, S], raw likewise; place: [N, 2, h, w], where in the mouth's picture (u, v)
@@ -163,7 +164,7 @@ class Skips(nn.Module):
 
 
 class EdgeDecoder(nn.Module):
-    """Convolution and pixel shuffle up the pyramid: entered skips → raw flow, mask and colour."""
+    """Convolution and pixel shuffle up the pyramid: entered skips → raw flow, mask, place and light."""
 
     def __init__(self, levels: Sequence[Level]) -> None:
         super().__init__()
@@ -177,11 +178,13 @@ class EdgeDecoder(nn.Module):
 
     def forward(self, skips: Sequence[Tensor]) -> Tensor:
         """One [N, skip, h, w] per level, coarse to fine → raw [N, 8, S, S]."""
+        return F.pixel_shuffle(self.up[-1](self.finest(skips)), 2)
+
+    def finest(self, skips: Sequence[Tensor]) -> Tensor:
+        """What the last convolution takes: [N, skip, S/2, S/2]."""
         x = F.leaky_relu(skips[0], 0.2)
-        for up, skip in zip(self.up, [*skips[1:], None], strict=True):
-            x = F.pixel_shuffle(up(x), 2)
-            if skip is not None:
-                x = F.leaky_relu(x + skip, 0.2)
+        for up, skip in zip(self.up[:-1], skips[1:], strict=True):
+            x = F.leaky_relu(F.pixel_shuffle(up(x), 2) + skip, 0.2)
         return x
 
 
@@ -219,7 +222,8 @@ class EdgeGenerator(nn.Module):
         asked = torch.cat([actions, actions.new_zeros(batch, 1, n)], 1)
         maps = self.trunk(photo)[::-1]
         raw = self.decoder([skip(t, asked) for skip, t in zip(self.skips, maps, strict=True)])
-        flow, mask, colour, place = self.shape_outputs(raw.float())
+        flow, mask, light, nodes = self.shape_outputs(raw.float())
+        colour, place = self.paint(light, nodes)
         return Layers(
             _less_rest(flow, count + 1),
             _less_rest(mask, count + 1),
@@ -227,16 +231,23 @@ class EdgeGenerator(nn.Module):
         )
 
     def shape_outputs(self, raw: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Raw [N, 8, S, S] → flow in sides of the square, mask, colour, and where the mouth is looked up.
+        """Raw [N, 8, S, S] → flow in sides of the square, mask, light, and where the mouth is looked up.
 
-        Motion and mask fade at the square's border.
+        Motion and mask fade at the square's border. The last, [N, 2, h, w], is (u, v) in the mouth's
+        picture, one node for every PLACE_STEP² pixels of its window: straight teeth stay straight.
         """
         flow, mask = raw[:, :2] * (FLOW_UNIT * self.window), raw[:, 2:3] * self.window
         left, top, right, bottom = self.mouth_window
-        place = self.place + PLACE_UNIT * _smooth(raw[:, 3:5, top:bottom, left:right])
-        picture, size = self.look_up(place), raw.shape[-1]
+        away = F.avg_pool2d(raw[:, 3:5, top:bottom, left:right], PLACE_STEP)
+        return flow, mask, raw[:, 5:] + 0.5, self.place + PLACE_UNIT * away
+
+    def paint(self, light: Tensor, nodes: Tensor) -> tuple[Tensor, Tensor]:
+        """Colour [N, 3, S, S], light on the mouth's picture, and the place [N, 2, h, w] of every pixel."""
+        place = F.interpolate(nodes, scale_factor=float(PLACE_STEP), mode="bilinear")
+        left, top, right, bottom = self.mouth_window
+        picture, size = self.look_up(place), light.shape[-1]
         around = F.pad(picture, (left, size - right, top, size - bottom), value=1.0)
-        return flow, mask, (raw[:, 5:] + 0.5) * around, place
+        return light * around, place
 
     def look_up(self, place: Tensor) -> Tensor:
         """The mouth's picture at (u, v) [N, 2, h, w] in [0, 1], bilinearly, edges repeated: [N, 3, h, w]."""
@@ -286,16 +297,15 @@ def draw_normal(module: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
-def _smooth(x: Tensor) -> Tensor:
-    """A map whose every SMOOTH² pixels are one node, bilinear in between: straight teeth stay straight."""
-    return F.interpolate(F.avg_pool2d(x, SMOOTH), scale_factor=SMOOTH, mode="bilinear")
-
-
 def _first_place(size: int, window: Sequence[int]) -> Tensor:
-    """[1, 2, h, w]: where an average mouth would be looked up, (u, v) of the window's pixels."""
+    """[1, 2, h, w]: where an average mouth would be looked up, (u, v) of the window's nodes."""
     left, top, right, bottom = window
-    axis = (torch.arange(size) + 0.5) / size
-    y, x = torch.meshgrid(axis[top:bottom], axis[left:right], indexing="ij")
+    axis = (torch.arange(size // PLACE_STEP) + 0.5) * (PLACE_STEP / size)
+    rows, columns = (
+        axis[first // PLACE_STEP : last // PLACE_STEP]
+        for first, last in ((top, bottom), (left, right))
+    )
+    y, x = torch.meshgrid(rows, columns, indexing="ij")
     return torch.stack(
         [
             0.5 + (at - to) / span

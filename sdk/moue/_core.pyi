@@ -20,7 +20,10 @@ def compose(
     to_crop: NDArray[np.float64],
     flow: NDArray[np.float32],
     mask: NDArray[np.float32],
-    colour: NDArray[np.float32],
+    light: NDArray[np.float32],
+    place: NDArray[np.float32],
+    picture: NDArray[np.uint8],
+    window: NDArray[np.float64],
     out: NDArray[np.uint8],
     threads: int = 0,
 ) -> None: ...
@@ -36,15 +39,21 @@ def device_skip_sum(
     stream: int | None,
 ) -> None: ...
 def square_rows(
-    to_crop: NDArray[np.float64], height: int, width: int, size: int
+    to_crop: NDArray[np.float64],
+    window: NDArray[np.float64],
+    height: int,
+    width: int,
+    size: int,
 ) -> tuple[NDArray[np.int32], int, int, int]: ...
 def device_compose(
     *,
     flow: int,
     mask: int,
-    colour: int,
+    light: int,
+    place: int,
     rest_flow: int,
     rest_mask: int,
+    picture: int,
     actions: int,
     cells: int,
     source: int,
@@ -54,6 +63,10 @@ def device_compose(
     frames: int,
     n: int,
     size: int,
+    place_height: int,
+    place_width: int,
+    picture_height: int,
+    picture_width: int,
     height: int,
     width: int,
     pixel: int,
@@ -61,6 +74,7 @@ def device_compose(
     last_row: int,
     most_pixels: int,
     to_crop: NDArray[np.float64],
+    window: NDArray[np.float64],
     stream: int | None,
 ) -> None: ...
 def device_preprocess(

@@ -25,6 +25,7 @@ from moue.errors import NoFaceError, UsageError
 from moue.expressions import with_saved
 from moue.files import Closing
 from moue.kernels.cores import usable_cores
+from moue.mouth import Mouth
 from moue.photo import Source, read_photo
 from moue.runtimes.base import Tensors
 from moue.runtimes.select import select_runtime
@@ -49,6 +50,7 @@ class EncodedFace:
         residual: `e_i`, float16 [n, C, h, w] by level size, where actions act.
         rest_flow: float32 [2, S, S], the decoder's flow at a = 0, subtracted from every frame's.
         rest_mask: float32 [S, S], its mask at a = 0.
+        mouth: the bundle's picture of a mouth, as detailed as this face is large.
     """
 
     square: Square
@@ -57,6 +59,7 @@ class EncodedFace:
     residual: Mapping[int, NDArray[np.float16]] = field(repr=False)
     rest_flow: NDArray[np.float32] = field(repr=False)
     rest_mask: NDArray[np.float32] = field(repr=False)
+    mouth: Mouth = field(repr=False)
 
     @cached_property
     def to_crop(self) -> NDArray[np.float64]:
@@ -235,6 +238,7 @@ class Animator(Closing):
             MappingProxyType({size: _frozen(array) for size, array in residual.items()}),
             _frozen(rest["flow"][0]),
             _frozen(rest["mask"][0, 0]),
+            self.bundle.mouth.for_side(face.square.side),
         )
 
     def _check(self, portrait: Portrait) -> None:
@@ -337,7 +341,9 @@ class Animator(Closing):
                         face.to_crop,
                         outputs["flow"][row],
                         outputs["mask"][row, 0],
-                        outputs["colour"][row],
+                        outputs["light"][row],
+                        outputs["place"][row],
+                        face.mouth,
                         threads=threads,
                     )
         return [frame.copy() if frame is portrait.photo else frame for frame in frames]

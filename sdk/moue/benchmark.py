@@ -284,11 +284,9 @@ def _steps(
     features = {f"skip_{size}": out for size, out in skips.items()}
     features |= {f"base_{size}": e[None] for size, e in face.base.items() if size not in skips}
     outputs = {name: array.copy() for name, array in animator.runtime.decode(features).items()}
-    flow = outputs["flow"][0] - face.rest_flow
-    mask, colour = outputs["mask"][0, 0] - face.rest_mask, outputs["colour"][0]
-    compose = partial(
-        kernels.compose, portrait.photo, face.to_crop, flow, mask, colour, threads=threads
-    )
+    flow, mask = outputs["flow"][0] - face.rest_flow, outputs["mask"][0, 0] - face.rest_mask
+    maps = flow, mask, outputs["light"][0], outputs["place"][0], face.mouth
+    compose = partial(kernels.compose, portrait.photo, face.to_crop, *maps, threads=threads)
     yield "skip-sum", f"{np.count_nonzero(vectors[0])} actions", sum_skips, batch
     yield "decode", "", lambda: animator.runtime.decode(features), batch
     yield "compose", "into a new frame", compose, 1

@@ -1,4 +1,4 @@
-"""A model on disk: a manifest and two ONNX graphs in a folder, hashed before they are parsed."""
+"""A model on disk: a manifest, two ONNX graphs and a picture, hashed before they are parsed."""
 
 from __future__ import annotations
 
@@ -8,29 +8,34 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from moue.actions import Expression, strict_json
 from moue.errors import ActionError, BundleError, one_line
+from moue.mouth import PLACE_STEP, Mouth, Window, read_picture
 
 if TYPE_CHECKING:
     import onnx
 
 BUNDLES = Path(__file__).parent / "models"
 MANIFEST = "manifest.json"
-SCHEMA = 1
+SCHEMA = 2
 GRAPHS = ("encoder", "decoder")
 BESIDES = re.compile(r"MODEL_CARD\.md|LICENSE[\w.-]*")  # files that need no entry in the manifest
 NAME = re.compile(r"[A-Za-z0-9][\w-]{0,63}")
 GRAPH_FILE = re.compile(r"[A-Za-z0-9][\w-]{0,63}\.onnx")
+MOUTH_FILE = re.compile(r"mouth[\w-]{0,58}\.png")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 MAX_MANIFEST_BYTES = 2**20
 MAX_GRAPH_BYTES = 2**30
+MAX_PICTURE_BYTES = 2**25
 MAX_ACTIONS = 512
 MAX_SIZE = 2048  # cells a side of the input and of a level
 MAX_CHANNELS = 8192
+WINDOW_ERROR = 1e-6  # of a step of the place map: what is left of a third in decimals
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,17 @@ class GraphFile:
 
 
 @dataclass(frozen=True)
+class MouthFile(GraphFile):
+    """The bundle's picture of a mouth, and the window of the face square in which it may show.
+
+    Attributes:
+        window: left, top, right, bottom, in sides of the square, whole steps of the place map.
+    """
+
+    window: Window
+
+
+@dataclass(frozen=True)
 class Manifest:
     """What a bundle says of itself; BundleError for any field that is wrong.
 
@@ -73,6 +89,7 @@ class Manifest:
         input_size: S, pixels a side of the photo the encoder takes.
         levels: coarse to fine.
         graphs: `encoder` and `decoder`.
+        mouth: the picture that the decoder's place map looks up.
         training: what it was trained on, free-form JSON.
         licence: of the weights.
     """
@@ -85,6 +102,7 @@ class Manifest:
     input_size: int
     levels: tuple[Level, ...]
     graphs: Mapping[str, GraphFile]
+    mouth: MouthFile
     training: Mapping[str, Any]
     licence: str
 
@@ -95,6 +113,11 @@ class Manifest:
             raise BundleError(f"the manifest is wrong: {one_line(error)}") from None
         for name in ("expressions", "graphs", "training"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+
+    @property
+    def files(self) -> tuple[GraphFile, ...]:
+        """All that lie beside the manifest."""
+        return (*self.graphs.values(), self.mouth)
 
     def to_json(self) -> str:
         """The manifest as text; its `sha256` is that of all other fields, so that no edit hides."""
@@ -108,6 +131,7 @@ class Manifest:
             "input_size": self.input_size,
             "levels": [vars(level) for level in self.levels],
             "graphs": {name: vars(graph) for name, graph in self.graphs.items()},
+            "mouth": vars(self.mouth),
             "training": dict(self.training),
             "licence": self.licence,
         }
@@ -137,6 +161,10 @@ class Manifest:
             fields["graphs"] = {
                 name: GraphFile(**graph) for name, graph in fields.get("graphs", {}).items()
             }
+            mouth = fields.get("mouth")
+            if not isinstance(mouth, dict) or not isinstance(mouth.get("window"), list):
+                raise TypeError("its mouth has no window")
+            fields["mouth"] = MouthFile(**{**mouth, "window": tuple(mouth["window"])})
             return Manifest(**fields)
         except (ValueError, TypeError, AttributeError, RecursionError) as error:
             raise BundleError(f"the manifest cannot be read: {one_line(error)}") from None
@@ -165,20 +193,29 @@ class Bundle:
     def levels(self) -> tuple[Level, ...]:
         return self.manifest.levels
 
+    @cached_property
+    def mouth(self) -> Mouth:
+        """The picture of a mouth in full detail, verified, read once."""
+        listed = self.manifest.mouth
+        try:
+            return Mouth(read_picture(self._read(listed)), listed.window)
+        except ValueError as error:
+            raise BundleError(f"{self.folder / listed.file} {one_line(error)}") from None
+
     def encoder_bytes(self) -> bytes:
         """The encoder's ONNX file, verified."""
-        return self._read("encoder")
+        return self._read(self.manifest.graphs["encoder"])
 
     def decoder_bytes(self) -> bytes:
         """The decoder's ONNX file, verified."""
-        return self._read("decoder")
+        return self._read(self.manifest.graphs["decoder"])
 
     def graph(self, name: str) -> onnx.ModelProto:
         """The `encoder` or `decoder`, verified, then parsed; refused if it points outside."""
         import onnx
         from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
-        data = self._read(name)
+        data = self._read(self.manifest.graphs[name])
         try:
             model = onnx.load_model_from_string(data)
             if _points_outside(model):
@@ -192,8 +229,7 @@ class Bundle:
             ) from None
         return model
 
-    def _read(self, name: str) -> bytes:
-        listed = self.manifest.graphs[name]
+    def _read(self, listed: GraphFile) -> bytes:
         data = _read_file(self.folder / listed.file, listed.bytes)
         if len(data) != listed.bytes or hashlib.sha256(data).hexdigest() != listed.sha256:
             raise BundleError(
@@ -220,8 +256,8 @@ def load_bundle(bundle: str | os.PathLike[str]) -> Bundle:
     except (OSError, ValueError, TypeError) as error:
         raise BundleError(f"cannot open the bundle {str(bundle)!r}: {_reason(error)}") from None
     opened = Bundle(folder, manifest)
-    for name in GRAPHS:
-        opened._read(name)
+    for listed in manifest.files:
+        opened._read(listed)
     return opened
 
 
@@ -277,7 +313,7 @@ def _points_outside(message: Any) -> bool:
 
 
 def _check_files(folder: Path, manifest: Manifest) -> None:
-    listed = {MANIFEST, *(graph.file for graph in manifest.graphs.values())}
+    listed = {MANIFEST, *(listed.file for listed in manifest.files)}
     for path in folder.iterdir():
         if path.name not in listed and not BESIDES.fullmatch(path.name):
             raise BundleError(f"{path} is not listed in the manifest; remove it")
@@ -309,11 +345,10 @@ def _check(manifest: Manifest) -> None:
     if manifest.graphs.keys() != set(GRAPHS):
         raise ValueError(f"graphs must be {' and '.join(GRAPHS)}")
     for graph in manifest.graphs.values():
-        _text(graph.file, "a graph's file", GRAPH_FILE)
-        _text(graph.sha256, "a graph's sha256", SHA256)
-        _integer(graph.bytes, "a graph's bytes", MAX_GRAPH_BYTES)
+        _check_file(graph, "a graph's", GRAPH_FILE, MAX_GRAPH_BYTES)
     if len({graph.file for graph in manifest.graphs.values()}) != len(GRAPHS):
         raise ValueError("the graphs must be different files")
+    _check_mouth(manifest)
     if not isinstance(manifest.training, Mapping):
         raise TypeError("training must be an object")
 
@@ -327,6 +362,28 @@ def _check_levels(manifest: Manifest) -> None:
     sizes = [level.size for level in manifest.levels]
     if sizes != sorted(set(sizes)) or not any(level.residual for level in manifest.levels):
         raise ValueError("levels must go from coarse to fine, at least one of them with residuals")
+
+
+def _check_mouth(manifest: Manifest) -> None:
+    _check_file(manifest.mouth, "the mouth's", MOUTH_FILE, MAX_PICTURE_BYTES)
+    window, step = manifest.mouth.window, PLACE_STEP / manifest.input_size
+    if not (
+        len(window) == 4
+        and all(type(side) in (int, float) for side in window)
+        and 0 <= window[0] < window[2] <= 1
+        and 0 <= window[1] < window[3] <= 1
+        and all(abs(side / step - round(side / step)) < WINDOW_ERROR for side in window)
+    ):
+        raise ValueError(
+            "the mouth's window must be left < right and top < bottom in [0, 1], "
+            f"in steps of {PLACE_STEP}/{manifest.input_size}, but got {str(window)[:80]}"
+        )
+
+
+def _check_file(file: GraphFile, whose: str, name: re.Pattern[str], most: int) -> None:
+    _text(file.file, f"{whose} file", name)
+    _text(file.sha256, f"{whose} sha256", SHA256)
+    _integer(file.bytes, f"{whose} bytes", most)
 
 
 def _text(value: Any, what: str, pattern: re.Pattern[str] = re.compile(r"[^\n]{1,200}")) -> None:

@@ -105,7 +105,7 @@ def _kernels() -> str:
 def _bundle(name: str) -> str:
     bundle = load_bundle(name)
     manifest = bundle.manifest
-    megabytes = sum(graph.bytes for graph in manifest.graphs.values()) / 1e6
+    megabytes = sum(file.bytes for file in manifest.files) / 1e6
     return (
         f"{manifest.name} {manifest.version}, {len(bundle.actions)} actions, {megabytes:.1f} MB,"
         " intact"

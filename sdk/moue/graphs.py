@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from moue.bundle import Bundle
 from moue.errors import BundleError
+from moue.mouth import PLACE_STEP, Mouth
 
 GRID_SAMPLE_OPSET = 16  # the first that has GridSample
 LINEAR_OPSET = 20  # the first that calls bilinear sampling "linear"
@@ -152,7 +153,7 @@ def one_graph(bundle: Bundle, fp32: bool = False) -> onnx.ModelProto:
     parts.constant("zero_row", np.zeros((1, count), parts.dtype))
     parts.add("Concat", ["actions", "zero_row"], "rows", axis=0)
     parts.include(decoder.graph, "decoder/", _add_skips(parts, bundle))
-    _add_blend(parts, size)
+    _add_blend(parts, size, bundle.mouth)
 
     graph = helper.make_graph(
         parts.nodes,
@@ -231,8 +232,8 @@ def _add_skips(parts: _Parts, bundle: Bundle) -> dict[str, str]:
     return feeds
 
 
-def _add_blend(parts: _Parts, size: int) -> None:
-    """`(1 - m) · warp(photo, flow) + m · colour`, flow and mask less what they are at rest.
+def _add_blend(parts: _Parts, size: int, mouth: Mouth) -> None:
+    """`(1 - m) · warp(photo, flow) + m · paint`, flow and mask less what they are at rest.
 
     Positions are computed in float32: FP16 would place the samples to within 1/32 of a pixel only.
     """
@@ -247,36 +248,71 @@ def _add_blend(parts: _Parts, size: int) -> None:
     parts.constant("last", np.array([-1], np.int64))
     parts.constant("end", np.array([np.iinfo(np.int64).max], np.int64))
     parts.constant("axis", np.array([0], np.int64))
-    for name in ("flow", "mask", "colour"):  # the row of zeros is the last
-        raw = f"decoder/{name}"
-        parts.add("Slice", [raw, "first", "last", "axis"], f"{name}/frames")
-        parts.add("Slice", [raw, "last", "end", "axis"], f"{name}/rest")
+    for name in ("flow", "mask", "light", "place"):  # the row of zeros is the last
+        parts.add("Slice", [f"decoder/{name}", "first", "last", "axis"], f"{name}/frames")
+    for name in ("flow", "mask"):
+        parts.add("Slice", [f"decoder/{name}", "last", "end", "axis"], f"{name}/rest")
+    parts.add("Shape", ["actions"], "frame_count", start=0, end=1)
     parts.add("Sub", ["mask/frames", "mask/rest"], "mask/moved")
     parts.add("Clip", ["mask/moved", "zero", "one"], "mask")
-    parts.add("Clip", ["colour/frames", "zero", "one"], "colour")
 
     parts.add("Sub", ["flow/frames", "flow/rest"], "flow")
     parts.add("Cast", ["flow"], "flow/single", to=TensorProto.FLOAT)
     parts.add("Transpose", ["flow/single"], "flow/last", perm=[0, 2, 3, 1])
     parts.add("Mul", ["flow/last", "two"], "flow/scaled")  # [-1, 1] spans the square's side twice
     parts.add("Add", ["grid", "flow/scaled"], "positions")
-    parts.add("Shape", ["actions"], "frame_count", start=0, end=1)
-    parts.constant("picture", np.array([3, size, size], np.int64))
-    parts.add("Concat", ["frame_count", "picture"], "photo/shape", axis=0)
     parts.add("Cast", ["photo"], "photo/single", to=TensorProto.FLOAT)
-    parts.add("Expand", ["photo/single", "photo/shape"], "photo/repeated")
+    _add_look_up(parts, "photo/single", (size, size), "positions", "warped/single")
+    parts.add("Cast", ["warped/single"], "warped", to=real)
+
+    _add_mouth(parts, size, mouth.for_side(size))
+    parts.add("Cast", ["mouth/around"], "mouth", to=real)
+    parts.add("Mul", ["light/frames", "mouth"], "lit")
+    parts.add("Clip", ["lit", "zero", "one"], "paint")
+    parts.add("Sub", ["paint", "warped"], "painted")  # w + m · (p - w)
+    parts.add("Mul", ["mask", "painted"], "painted/masked")
+    parts.add("Add", ["warped", "painted/masked"], "frames")
+
+
+def _add_mouth(parts: _Parts, size: int, mouth: Mouth) -> None:
+    """`mouth/around` float32 [frames, 3, S, S]: the mouth's picture in its window, 1 around it."""
+    height, width = mouth.picture.shape[:2]
+    picture = mouth.picture.transpose(2, 0, 1)[None].astype(np.float32) / 255
+    parts.constant("mouth/picture", picture)
+    parts.constant("mouth/finer", np.array([1, 1, PLACE_STEP, PLACE_STEP], np.float32))
+    left, top, right, bottom = (round(side * size) for side in mouth.window)
+    pads = [0, 0, top, left, 0, 0, size - bottom, size - right]
+    parts.constant("mouth/pads", np.array(pads, np.int64))
+    parts.constant("mouth/bare", np.array(1, np.float32))
+    parts.add("Cast", ["place/frames"], "place/single", to=TensorProto.FLOAT)
+    parts.add(
+        "Resize",
+        ["place/single", "", "mouth/finer"],
+        "place",
+        mode="linear",
+        coordinate_transformation_mode="half_pixel",
+    )
+    parts.add("Transpose", ["place"], "place/last", perm=[0, 2, 3, 1])
+    parts.add("Mul", ["place/last", "two"], "place/positions")  # less its middle, as positions are
+    _add_look_up(parts, "mouth/picture", (height, width), "place/positions", "mouth/seen")
+    parts.add("Pad", ["mouth/seen", "mouth/pads", "mouth/bare"], "mouth/around", mode="constant")
+
+
+def _add_look_up(
+    parts: _Parts, picture: str, sides: tuple[int, int], positions: str, seen: str
+) -> None:
+    """One picture [1, 3, h, w] for every frame, bilinearly at x, y in [-1, 1], edges repeated."""
+    parts.constant(f"{picture}/sides", np.array([3, *sides], np.int64))
+    parts.add("Concat", ["frame_count", f"{picture}/sides"], f"{picture}/shape", axis=0)
+    parts.add("Expand", [picture, f"{picture}/shape"], f"{picture}/repeated")
     parts.add(
         "GridSample",
-        ["photo/repeated", "positions"],
-        "warped/single",
+        [f"{picture}/repeated", positions],
+        seen,
         mode="linear" if parts.opset >= LINEAR_OPSET else "bilinear",
         padding_mode="border",
         align_corners=0,
     )
-    parts.add("Cast", ["warped/single"], "warped", to=real)
-    parts.add("Sub", ["colour", "warped"], "painted")  # w + m · (c - w)
-    parts.add("Mul", ["mask", "painted"], "painted/masked")
-    parts.add("Add", ["warped", "painted/masked"], "frames")
 
 
 def _opset(model: onnx.ModelProto) -> int:

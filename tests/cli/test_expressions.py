@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from moue.actions import EXPRESSIONS
 from tests.cli import assert_one_line
 
 
@@ -28,14 +29,15 @@ def test_saved_listed_animated_and_removed(
     ran = expressions("save", "wink", "--mix", "happy=0.5", "--action", "eyeBlinkLeft=1")
     assert ran == (0, "", f"wink: {config}/wink.json\n")
     weights = json.loads((config / "wink.json").read_text())
-    assert (weights["eyeBlinkLeft"], weights["mouthSmileRight"]) == (1, 0.45)
+    smile = 0.5 * EXPRESSIONS["happy"]["mouthSmileRight"]
+    assert (weights["eyeBlinkLeft"], weights["mouthSmileRight"]) == (1, smile)
 
     for words in ([], ["list"]):
         ran = expressions(*words)
         assert (ran.code, ran.err) == (0, "")
         lines = ran.out.splitlines()
         assert lines[2] == "surprise   browInnerUp 1, browOuterUp 1, eyeWide 1, jawOpen 0.6"
-        assert lines[6].startswith("wink       eyeBlinkLeft 1, eyeSquint 0.2, jawOpen 0.06, ")
+        assert lines[6].startswith("wink       eyeBlinkLeft 1, eyeSquint 0.15, ")
 
     for options in (["--expression", "wink"], ["--mix", "wink=1"]):
         assert animate(*options, "-o", tmp_path / "out.png").code == 0

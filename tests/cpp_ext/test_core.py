@@ -22,7 +22,13 @@ def zeros(*shape):
     return np.zeros(shape, np.float32)
 
 
-MAPS = zeros(2, 4, 4), zeros(4, 4), zeros(3, 4, 4)
+MAPS = {"flow": zeros(2, 4, 4), "mask": zeros(4, 4), "light": zeros(3, 4, 4)}
+MOUTH = {"place": zeros(2, 1, 1), "picture": PHOTO, "window": np.array([0.0, 0, 1, 1])}
+
+
+def compose(**changed):
+    given = {"photo": PHOTO, "to_crop": MATRIX, **MAPS, **MOUTH, "out": PHOTO.copy()}
+    return core.compose(**{**given, **changed})
 
 
 @pytest.mark.parametrize(
@@ -47,10 +53,13 @@ MAPS = zeros(2, 4, 4), zeros(4, 4), zeros(3, 4, 4)
         (lambda: core.preprocess(PHOTO, MATRIX, 0, zeros(3, 4, 4)), "taps"),
         (lambda: core.preprocess(PHOTO, MATRIX, 1, zeros(3, 4, 5)), "out"),
         (lambda: core.preprocess(PHOTO, MATRIX, 1, zeros(4)), "out"),
-        (lambda: core.compose(PHOTO, MATRIX, *MAPS, PHOTO[1:].copy()), "out"),
-        (lambda: core.compose(PHOTO, MATRIX, MAPS[0], zeros(5, 5), MAPS[2], PHOTO.copy()), "flow"),
-        (lambda: core.compose(PHOTO, MATRIX, MAPS[0], zeros(4), MAPS[2], PHOTO.copy()), "mask"),
-        (lambda: core.compose(PHOTO, MATRIX, *MAPS[:2], zeros(1, 4, 4), PHOTO.copy()), "colour"),
+        (lambda: compose(out=PHOTO[1:].copy()), "out"),
+        (lambda: compose(mask=zeros(5, 5)), "flow"),
+        (lambda: compose(mask=zeros(4)), "mask"),
+        (lambda: compose(light=zeros(1, 4, 4)), "light"),
+        (lambda: compose(place=zeros(1, 4, 4)), "place"),
+        (lambda: compose(picture=PHOTO[..., :2].copy()), "picture"),
+        (lambda: compose(window=np.zeros(3)), "window"),
     ],
 )
 def test_wrong_shapes_are_refused_by_name(call, complaint):

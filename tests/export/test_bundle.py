@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import onnx
 import pytest
 import torch
 
 from export import bundle as export_bundle
-from export.graphs import fuse_normalisation
+from export.graphs import DECODER_OUTPUTS, DecoderGraph, fuse_normalisation
 from moue.actions import ACTIONS
 from moue.bundle import load_bundle
-from training.generator import EdgeGenerator, Level
+from training.generator import MOUTH_WINDOW, EdgeGenerator, Level
+from training.teacher.mouth import draw_picture
 
 LEVELS = (Level(8, 8, 8, True), Level(16, 8, 6, True), Level(32, 6, 4, False))
 
@@ -19,6 +22,7 @@ def trained() -> EdgeGenerator:
     """Not trained at all, but with normalisation statistics and outputs of some size."""
     torch.manual_seed(0)
     generator = EdgeGenerator(len(ACTIONS), LEVELS)
+    generator.picture = torch.nn.functional.avg_pool2d(generator.picture, 256 // 64)
     generator.train()
     with torch.no_grad():
         for _ in range(5):
@@ -52,21 +56,40 @@ def test_the_bundle_draws_what_the_network_draws(trained, written):
 def test_weights_are_stored_once_in_half_precision(trained, written):
     weights = sum(p.numel() for p in trained.parameters())
     stored = sum(graph.bytes for graph in load_bundle(written).manifest.graphs.values())
-    constants = 2 * (trained.picture.numel() + trained.window.numel()) + 4 * trained.place.numel()
+    constants = 2 * (trained.window.numel() + trained.place.numel())
     assert stored < 2 * weights + constants + 60_000
 
 
-def test_where_a_picture_is_looked_up_is_said_in_single_precision(written):
+@torch.no_grad()
+def test_the_decoder_graph_is_the_generators_outputs(trained):
+    frames = {level.size: 3 if level.residual else 1 for level in LEVELS}
+    skips = [torch.randn(frames[x.size], x.skip, x.size, x.size) for x in LEVELS]
+    flow, mask, light, place = trained.shape_outputs(trained.decoder(skips))
+    made = dict(zip(DECODER_OUTPUTS, DecoderGraph(trained)(*skips), strict=True))
+    wanted = {"flow": flow, "mask": mask, "light": light, "place": place - 0.5}
+    for name, output in wanted.items():
+        torch.testing.assert_close(made[name], output, atol=1e-5, rtol=1e-5, msg=name)
+    assert place.std() > 0.1
+
+
+def test_the_decoder_is_few_kinds_of_nodes_all_in_half_precision(written):
     graph = onnx.shape_inference.infer_shapes(load_bundle(written).graph("decoder")).graph
-    types = {v.name: v.type.tensor_type.elem_type for v in (*graph.value_info, *graph.output)}
-    (sampled,) = (node for node in graph.node if node.op_type == "GridSample")
-    made = {name: node for node in graph.node for name in node.output}
-    place = made[sampled.input[1]]
-    while place.op_type != "Cast":  # back to where the last convolution's halves are widened
-        assert types[place.output[0]] == onnx.TensorProto.FLOAT
-        place = next(made[name] for name in place.input if name in made)
-    assert types[place.input[0]] == onnx.TensorProto.FLOAT16
-    assert all(types[name] == onnx.TensorProto.FLOAT16 for name in ("flow", "mask", "colour"))
+    assert Counter(node.op_type for node in graph.node) == {
+        "Conv": 4, "LeakyRelu": 3, "DepthToSpace": 3, "Add": 3, "Split": 1, "Slice": 1, "Mul": 2,
+    }  # fmt: skip
+    values = (*graph.input, *graph.value_info, *graph.output)
+    assert {v.type.tensor_type.elem_type for v in values} == {onnx.TensorProto.FLOAT16}
+    assert {t.data_type for t in graph.initializer} <= {
+        onnx.TensorProto.FLOAT16,
+        onnx.TensorProto.INT64,
+    }
+
+
+def test_the_mouth_is_the_picture_in_full_detail(written):
+    mouth = load_bundle(written).mouth
+    assert mouth.window == MOUTH_WINDOW
+    expected = np.rint(255 * draw_picture(4)).transpose(1, 2, 0)
+    assert np.array_equal(mouth.picture, expected)
 
 
 def test_a_second_export_replaces_the_first_and_keeps_its_card(trained, written):

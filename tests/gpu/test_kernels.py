@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moue.kernels import device as kernels
-from tests.kernels.test_kernels import squares
+from tests.kernels.test_kernels import maps_of, squares
 
 drawn = settings(max_examples=40, deadline=None)
 seeds = st.integers(0, 2**32 - 1).map(np.random.default_rng)
@@ -99,26 +99,32 @@ def test_preprocess(gpu, there, height, width, side, half, tolerance):
     np.testing.assert_allclose(device.astype("f4"), host.astype("f4"), rtol=0, atol=tolerance)
 
 
+def four_bytes(picture):
+    return np.concatenate([picture, picture[..., :1]], axis=2)
+
+
 @pytest.mark.parametrize(("height", "width"), [(1080, 1920), (333, 221)])
 @pytest.mark.parametrize("pixel", [3, 4])
 @pytest.mark.parametrize("moves", [True, False])
 def test_compose(gpu, there, height, width, pixel, moves):
     rng, frames, n, size = np.random.default_rng(0), 3, 51, 256
     photo = rng.integers(0, 256, (height, width, pixel), np.uint8)
-    half = np.float16
+    half, mouth = np.float16, maps_of(rng, size)[-1]
     arrays = {
         "flow": rng.normal(0, 0.05, (frames, 2, size, size)).astype(half),
         "mask": rng.random((frames, 1, size, size)).astype(half),
-        "colour": rng.random((frames, 3, size, size)).astype(half),
+        "light": rng.normal(0.7, 0.5, (frames, 3, size, size)).astype(half),
+        "place": rng.normal(0, 0.4, (frames, 2, *mouth.nodes(size))).astype(half),
         "rest_flow": rng.normal(0, 0.05, (2, size, size)).astype(half),
         "rest_mask": rng.random((size, size)).astype(half),
         "actions": np.full((frames, n), moves, np.float32),
         "cells": np.zeros((frames, size + 2, size + 2, kernels.CELL_BYTES), np.uint8),
         "source": photo,
+        "picture": four_bytes(mouth.picture),
     }
     side = 0.7 * height
     square = kernels.SquareRows.of(
-        [[1 / side, 0.0002, -0.2], [-0.0002, 1 / side, -0.1]], height, width, size
+        [[1 / side, 0.0002, -0.2], [-0.0002, 1 / side, -0.1]], height, width, size, mouth
     )
     out = np.repeat(photo[None, :, :, :3], frames, axis=0)
     host, device = both(
@@ -162,24 +168,26 @@ def test_skip_sum_of_any_shape(gpu, rng, sizes, n, frames, share):
 
 
 @drawn
-@given(seeds, lengths, lengths, st.integers(1, 64), st.sampled_from([3, 4]), st.data())
+@given(seeds, lengths, lengths, st.integers(4, 64), st.sampled_from([3, 4]), st.data())
 def test_squares_in_and_over_the_edge_of_any_photo(gpu, rng, height, width, size, pixel, data):
     photo = rng.integers(0, 256, (height, width, pixel), np.uint8)
     to_photo, to_crop = data.draw(squares(height, width))
     frames = data.draw(st.integers(1, 3))
-    half = np.float16
+    half, mouth = np.float16, maps_of(rng, size)[-1]
     arrays = {
         "flow": rng.normal(0, 0.1, (frames, 2, size, size)).astype(half),
         "mask": rng.normal(0.5, 0.5, (frames, 1, size, size)).astype(half),
-        "colour": rng.normal(0.5, 0.5, (frames, 3, size, size)).astype(half),
+        "light": rng.normal(0.5, 0.5, (frames, 3, size, size)).astype(half),
+        "place": rng.normal(0, 0.4, (frames, 2, *mouth.nodes(size))).astype(half),
         "rest_flow": rng.normal(0, 0.1, (2, size, size)).astype(half),
         "rest_mask": rng.random((size, size)).astype(half),
         "actions": np.ones((frames, 2), np.float32),
         "cells": np.zeros((frames, size + 2, size + 2, kernels.CELL_BYTES), np.uint8),
         "source": photo,
+        "picture": four_bytes(mouth.picture),
     }
     arrays["actions"][-1] = data.draw(st.sampled_from([0, 1]))
-    square = kernels.SquareRows.of(to_crop, height, width, size)
+    square = kernels.SquareRows.of(to_crop, height, width, size, mouth)
     out = np.repeat(rng.integers(0, 256, (1, height, width, 3), np.uint8), frames, axis=0)
     with There(gpu) as there:
         host, device = both(

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from moue import kernels
+from moue.mouth import Mouth
 
 PHOTO = np.zeros((6, 5, 3), np.uint8)
 EYE = [[1, 0, 0], [0, 1, 0]]
@@ -27,8 +28,9 @@ def preprocess(**changed):
 
 
 def compose(**changed):
-    maps = {"flow": zeros(2, 4, 4), "mask": zeros(4, 4), "colour": zeros(3, 4, 4)}
-    return kernels.compose(**{"photo": PHOTO, "to_crop": EYE, **maps, **changed})
+    maps = {"flow": zeros(2, 4, 4), "mask": zeros(4, 4), "light": zeros(3, 4, 4)}
+    inside = {"place": zeros(2, 1, 1), "mouth": Mouth(PHOTO, (0, 0, 1, 1))}
+    return kernels.compose(**{"photo": PHOTO, "to_crop": EYE, **maps, **inside, **changed})
 
 
 @pytest.mark.parametrize(
@@ -61,7 +63,13 @@ def compose(**changed):
             {"mask": zeros(4, 5)},
             r"mask must be float32 \[S, S\], but got float32 \[4, 5\]",
         ),
-        (compose, {"colour": zeros(3, 5, 5)}, r"colour must be float32 \[3, 4, 4\]"),
+        (compose, {"light": zeros(3, 5, 5)}, r"light must be float32 \[3, 4, 4\]"),
+        (compose, {"place": zeros(2, 4, 4)}, r"place must be float32 \[2, 1, 1\]"),
+        (
+            compose,
+            {"mouth": Mouth(PHOTO[..., :2], (0.0, 0.0, 1.0, 1.0))},
+            r"mouth.picture must be uint8 \[h, w, 3\]",
+        ),
         (compose, {"out": PHOTO}, "out must be an array of its own"),
         (compose, {"out": READ_ONLY}, "out must be writeable"),
     ],

@@ -15,6 +15,7 @@ if kernels.BACKEND != "core":
     pytest.skip("the device's kernels are part of moue._core", allow_module_level=True)
 
 from moue.kernels import arguments, device
+from moue.mouth import Mouth
 from tests.kernels.test_kernels import maps_of, photo_of, squares
 
 fuzzed = settings(max_examples=60, deadline=None)
@@ -123,23 +124,33 @@ def test_preprocess_is_the_reference(rng, height, width, size, pixel, data):
         np.testing.assert_allclose(crop, expected, rtol=0, atol=tolerance)
 
 
-def composed(photo, canvas, to_crop, maps, rest, actions, pixel=3):
+def frames_of(rng, size, frames, motion=0.2):
+    """Flow, mask, light and place of several frames, and the mouth they are for."""
+    *maps, mouth = maps_of(rng, size, motion)
+    noise = [rng.normal(0, 0.1, (frames, *part.shape)).astype(np.float32) for part in maps]
+    return [part + more for part, more in zip(maps, noise, strict=True)], mouth
+
+
+def composed(photo, canvas, to_crop, maps, mouth, rest, actions, pixel=3):
     """The device's frames [T, H, W, 3], on canvases of their own."""
-    halves = [np.ascontiguousarray(array, np.float16) for array in (*maps, *rest)]
-    flow, mask, colour, rest_flow, rest_mask = halves
+    with np.errstate(over="ignore"):
+        halves = [np.ascontiguousarray(array, np.float16) for array in (*maps, *rest)]
+    flow, mask, light, place, rest_flow, rest_mask = halves
     frames, size = len(flow), flow.shape[-1]
     height, width = photo.shape[:2]
-    source = with_pixel(photo, pixel)
+    source, picture = with_pixel(photo, pixel), with_pixel(mouth.picture, 4)
     out = np.repeat(canvas[None], frames, axis=0)
     cells = np.empty((frames, size + 2, size + 2, device.CELL_BYTES), np.uint8)
-    square = device.SquareRows.of(to_crop, height, width, size)
+    square = device.SquareRows.of(to_crop, height, width, size, mouth)
     device.compose(
         square,
         flow=at(flow),
         mask=at(mask),
-        colour=at(colour),
+        light=at(light),
+        place=at(place),
         rest_flow=at(rest_flow),
         rest_mask=at(rest_mask),
+        picture=at(picture),
         actions=at(actions),
         cells=at(cells),
         source=at(source),
@@ -155,52 +166,68 @@ def composed(photo, canvas, to_crop, maps, rest, actions, pixel=3):
 
 
 @fuzzed
-@given(seeds, lengths, lengths, st.integers(1, 17), st.sampled_from([3, 4]), st.data())
+@given(seeds, lengths, lengths, st.integers(4, 20), st.sampled_from([3, 4]), st.data())
 def test_compose_is_the_reference(rng, height, width, size, pixel, data):
     photo, canvas = photo_of(rng, height, width), photo_of(rng, height, width)
     _, to_crop = data.draw(squares(height, width))
     frames = data.draw(st.integers(1, 3))
-    drawn = [maps_of(rng, size, motion=0.05) for _ in range(frames)]
-    flow, mask, colour = (np.stack(part).astype(np.float16) for part in zip(*drawn, strict=True))
-    rest_flow, rest_mask, _ = (part.astype(np.float16) for part in maps_of(rng, size, motion=0.05))
+    maps, mouth = frames_of(rng, size, frames, motion=0.05)
+    maps = [part.astype(np.float16) for part in maps]
+    rest = [part.astype(np.float16) for part in maps_of(rng, size, motion=0.05)[:2]]
     actions = np.ones((frames, 2), np.float32)
-    found = composed(
-        photo, canvas, to_crop, (flow, mask, colour), (rest_flow, rest_mask), actions, pixel
-    )
+    found = composed(photo, canvas, to_crop, maps, mouth, rest, actions, pixel)
     for frame in range(frames):
+        flow, mask, light, place = (part[frame].astype(np.float32) for part in maps)
         expected = canvas.copy()
         kernels.compose_reference(
             photo,
             to_crop,
-            flow[frame].astype(np.float32) - rest_flow.astype(np.float32),
-            mask[frame].astype(np.float32) - rest_mask.astype(np.float32),
-            colour[frame].astype(np.float32),
+            flow - rest[0].astype(np.float32),
+            mask - rest[1].astype(np.float32),
+            light,
+            place,
+            mouth.picture,
+            np.array(mouth.window),
             expected,
         )
         assert np.abs(found[frame].astype(int) - expected).max() <= 1
 
 
 @fuzzed
-@given(seeds, lengths, lengths, st.integers(1, 17), st.data())
+@given(seeds, lengths, lengths, st.integers(4, 20), st.data())
 def test_a_frame_without_actions_is_the_photo(rng, height, width, size, data):
     photo = photo_of(rng, height, width)
     _, to_crop = data.draw(squares(height, width))
-    maps = [part[None] for part in maps_of(rng, size)]
+    maps, mouth = frames_of(rng, size, 1)
     rest = maps_of(rng, size)[:2]
-    found = composed(photo, photo, to_crop, maps, rest, np.zeros((1, 40), np.float32), 4)
+    found = composed(photo, photo, to_crop, maps, mouth, rest, np.zeros((1, 40), np.float32), 4)
     np.testing.assert_array_equal(found[0], photo)
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("which", [0, 1, 2])
+@fuzzed
+@given(seeds, lengths, lengths, st.integers(4, 20), st.data())
+def test_the_rows_pixels_in_the_window_are_those_whose_centres_are(rng, height, width, size, data):
+    _, to_crop = data.draw(squares(height, width))
+    mouth = maps_of(rng, size)[-1]
+    x, y = np.arange(width) + 0.5, np.arange(height)[:, None] + 0.5
+    ux, uy = (row[0] * x + row[1] * y + row[2] for row in to_crop)
+    rows = device.SquareRows.of(to_crop, height, width, size, mouth).rows
+    for window, begin in (((0, 0, 1, 1), 0), (mouth.window, 4)):
+        inside = (ux >= window[0]) & (ux <= window[2]) & (uy >= window[1]) & (uy <= window[3])
+        found = (np.arange(width) >= rows[:, [begin]]) & (np.arange(width) < rows[:, [begin + 1]])
+        np.testing.assert_array_equal(found, inside)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 3e38, -3e38])
+@pytest.mark.parametrize("which", range(4), ids=["flow", "mask", "light", "place"])
 def test_compose_survives_numbers_that_are_none(which, value):
     rng = np.random.default_rng(0)
     photo, size = photo_of(rng, 40, 30), 8
-    maps = [part[None].copy() for part in maps_of(rng, size)]
+    maps, mouth = frames_of(rng, size, 1)
     maps[which][...] = value
     to_crop = np.array([[1 / 20, 0, -0.2], [0, 1 / 20, -0.4]])
     rest = np.zeros((2, size, size), np.float32), np.zeros((size, size), np.float32)
-    found = composed(photo, photo, to_crop, maps, rest, np.ones((1, 1), np.float32))
+    found = composed(photo, photo, to_crop, maps, mouth, rest, np.ones((1, 1), np.float32))
     np.testing.assert_array_equal(found[0, :8], photo[:8])
 
 
@@ -211,8 +238,9 @@ def test_matrices_of_absurd_scale_stay_within_the_photo(scale, turn):
     photo = photo_of(rng, 33, 21)
     c, s = math.cos(turn) * scale, math.sin(turn) * scale
     to_crop = np.array([[c, -s, 0.5 - (c - s) * 10.5], [s, c, 0.5 - (s + c) * 10.5]])
-    maps = [part[None] for part in maps_of(rng, 16)]
-    found = composed(photo, photo, to_crop, maps, maps_of(rng, 16)[:2], np.ones((1, 1), "f4"))
+    maps, mouth = frames_of(rng, 16, 1)
+    rest = maps_of(rng, 16)[:2]
+    found = composed(photo, photo, to_crop, maps, mouth, rest, np.ones((1, 1), "f4"))
     assert found.shape == (1, *photo.shape)
 
 
@@ -227,6 +255,14 @@ CROP = {
     "to_photo": np.eye(2, 3),
     "half": True,
 }
+FRAME = dict.fromkeys(["flow", "mask", "light", "place", "rest_flow", "rest_mask"], 1)
+FRAME |= dict.fromkeys(["actions", "cells", "source", "rows", "out", "frames", "n"], 1)
+FRAME |= {"picture": 4, "source_stride": 0, "pixel": 3}
+MOUTH = Mouth(np.zeros((3, 5, 3), np.uint8), (0.25, 0.5, 0.75, 1.0))
+
+
+def compose(mouth=MOUTH, **arguments):
+    device.compose(device.SquareRows.of(np.eye(2, 3), 4, 4, 8, mouth), **arguments)
 
 
 @pytest.mark.parametrize(
@@ -238,6 +274,16 @@ CROP = {
         (device.skip_sum, SKIP, {"n": 513}, "n must be in 1 ... 512, but got 513"),
         (device.skip_sum, SKIP, {"sizes": []}, r"len\(sizes\) must be"),
         (device.skip_sum, SKIP, {"sizes": [0]}, "sizes must be"),
+        (compose, FRAME, {"place": 0}, "place must be an address"),
+        (compose, FRAME, {"picture": 6}, "picture must be at a multiple of 4, but got 6"),
+        (compose, FRAME, {"mouth": MOUTH._replace(window=(0, 0, 1, 0))}, "place_height must be in"),
+        (
+            compose,
+            FRAME,
+            {"mouth": MOUTH._replace(picture=np.zeros((0, 5, 3), np.uint8))},
+            r"picture_height must be in 1 \.\.\. 1048576, but got 0",
+        ),
+        (compose, FRAME, {"mouth": MOUTH._replace(window=(0, 1))}, r"window must be \[4\]"),
         (device.preprocess, CROP, {"photo": 0}, "photo must be an address"),
         (device.preprocess, CROP, {"pixel": 4}, "photo must be at a multiple of 4, but got 1"),
         (

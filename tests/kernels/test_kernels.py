@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moue import kernels
+from moue.mouth import PLACE_STEP, Mouth
 
 pytestmark = pytest.mark.skipif(kernels.BACKEND != "core", reason="compares moue._core with NumPy")
 fuzzed = settings(max_examples=60, deadline=None)
@@ -41,9 +42,19 @@ def photo_of(rng, height, width):
 
 
 def maps_of(rng, size, motion=0.2):
-    flow = rng.normal(0, motion, (2, size, size)).astype(np.float32)
-    mask, colour = rng.normal(0.5, 0.5, (size, size)), rng.normal(0.5, 0.5, (3, size, size))
-    return flow, mask.astype(np.float32), colour.astype(np.float32)
+    """Flow, mask, light and place of `size` cells a side, and the mouth they are for."""
+    rows, columns = rng.integers(1, size // PLACE_STEP + 1, 2)
+    tall, wide = PLACE_STEP * rows / size, PLACE_STEP * columns / size
+    left, top = rng.random() * (1 - wide), rng.random() * (1 - tall)
+    picture = photo_of(rng, *rng.integers(1, 30, 2))
+    maps = (
+        rng.normal(0, motion, (2, size, size)),
+        rng.normal(0.5, 0.5, (size, size)),
+        rng.normal(0.7, 0.5, (3, size, size)),
+        rng.normal(0, 0.4, (2, rows, columns)),
+    )
+    mouth = Mouth(picture, (left, top, left + wide, top + tall))
+    return *(array.astype(np.float32) for array in maps), mouth
 
 
 @fuzzed
@@ -106,16 +117,15 @@ def test_preprocess_averages_whole_pixels_exactly(scale):
 
 
 @fuzzed
-@given(seeds, lengths, lengths, st.integers(1, 17), st.data())
+@given(seeds, lengths, lengths, st.integers(4, 20), st.data())
 def test_compose_is_the_reference(rng, height, width, size, data):
     photo, canvas = photo_of(rng, height, width), photo_of(rng, height, width)
     _, to_crop = data.draw(squares(height, width))
-    flow, mask, colour = maps_of(rng, size, motion=data.draw(st.sampled_from([0.01, 0.2, 5])))
+    *maps, mouth = maps_of(rng, size, motion=data.draw(st.sampled_from([0.01, 0.2, 5])))
     expected = canvas.copy()
-    kernels.compose_reference(
-        photo, to_crop, flow, np.clip(mask, 0, 1), np.clip(colour, 0, 1), expected
-    )
-    frame = kernels.compose(photo, to_crop, flow, mask, colour, canvas.copy())
+    window = np.array(mouth.window)
+    kernels.compose_reference(photo, to_crop, *maps, mouth.picture, window, expected)
+    frame = kernels.compose(photo, to_crop, *maps, mouth, canvas.copy())
     x, y = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
     u = [row[0] * x + row[1] * y + row[2] for row in to_crop]
     outside = np.any([(v < 0) | (v > 1) for v in u], axis=0)
@@ -124,21 +134,42 @@ def test_compose_is_the_reference(rng, height, width, size, data):
 
 
 @fuzzed
-@given(seeds, lengths, lengths, st.integers(1, 17), st.data())
+@given(seeds, lengths, lengths, st.integers(4, 20), st.data())
 def test_compose_of_nothing_is_the_photo(rng, height, width, size, data):
     photo = photo_of(rng, height, width)
     _, to_crop = data.draw(squares(height, width))
-    colour = maps_of(rng, size)[2]
+    *_, light, place, mouth = maps_of(rng, size)
     still, clear = np.zeros((2, size, size), np.float32), np.zeros((size, size), np.float32)
-    np.testing.assert_array_equal(kernels.compose(photo, to_crop, still, clear, colour), photo)
+    frame = kernels.compose(photo, to_crop, still, clear, light, place, mouth)
+    np.testing.assert_array_equal(frame, photo)
+
+
+def test_full_light_shows_the_mouths_picture_as_it_is():
+    """Where the square, its window and the picture all have the same pixels, and the mask is 1."""
+    rng = np.random.default_rng(0)
+    size, (rows, columns) = 32, (4, 6)
+    picture = photo_of(rng, PLACE_STEP * rows, PLACE_STEP * columns)
+    mouth = Mouth(picture, (0.125, 0.25, 0.125 + 0.75, 0.25 + 0.5))
+    v, u = [(np.arange(count) + 0.5) / count - 0.5 for count in (rows, columns)]
+    place = np.stack(np.meshgrid(u, v)).astype(np.float32)
+    still, full = np.zeros((2, size, size), np.float32), np.ones((size, size), np.float32)
+    photo = np.zeros((size, size, 3), np.uint8)
+    to_crop = np.eye(2, 3) / size
+    frame = kernels.compose(photo, to_crop, still, full, np.stack([full] * 3), place, mouth)
+    shown = frame[8:24, 4:28]
+    inner = np.s_[2:-2, 2:-2]  # beyond the last nodes' centres the map repeats its edge
+    assert np.abs(shown[inner].astype(int) - picture[inner]).max() <= 1
+    frame[8:24, 4:28] = 255
+    assert (frame == 255).all()  # and light alone around it
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 3e38, -3e38])
-@pytest.mark.parametrize("which", ["flow", "mask", "colour"])
+@pytest.mark.parametrize("which", ["flow", "mask", "light", "place"])
 def test_compose_survives_numbers_that_are_none(which, value):
     rng = np.random.default_rng(0)
     photo, size = photo_of(rng, 40, 30), 8
-    maps = dict(zip(("flow", "mask", "colour"), maps_of(rng, size), strict=True))
+    names = ("flow", "mask", "light", "place", "mouth")
+    maps = dict(zip(names, maps_of(rng, size), strict=True))
     maps[which][...] = value
     to_crop = np.array([[1 / 20, 0, -0.2], [0, 1 / 20, -0.4]])
     frame = kernels.compose(photo, to_crop, **maps)

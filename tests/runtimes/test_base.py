@@ -57,7 +57,12 @@ def test_shapes_come_from_the_manifest(runtime: Zeros, skips: Tensors) -> None:
         "base_16": (1, 4, 16, 16),
     }
     assert sorted(skips) == ["base_16", "skip_4", "skip_8"]
-    assert runtime.decode(skips)["flow"].shape == (3, 2, SIZE, SIZE)
+    assert {name: array.shape for name, array in runtime.decode(skips).items()} == {
+        "flow": (3, 2, SIZE, SIZE),
+        "mask": (3, 1, SIZE, SIZE),
+        "light": (3, 3, SIZE, SIZE),
+        "place": (3, 2, 3, 4),
+    }
 
 
 @pytest.mark.parametrize(
@@ -102,9 +107,9 @@ def test_outputs_must_have_the_manifests_shapes(
     runtime: Zeros, skips: Tensors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outputs = runtime.decode(skips)
-    outputs["flow"] = outputs["flow"][:, :1]
+    outputs["place"] = outputs["place"][:, :, :2]
     monkeypatch.setattr(runtime, "_decode", lambda features: outputs)
-    with pytest.raises(BundleError, match="flow must be"):
+    with pytest.raises(BundleError, match=r"place must be .* came out as \[3, 2, 2, 4\]"):
         runtime.decode(skips)
 
 

@@ -108,7 +108,9 @@ def test_what_cannot_be_recorded_goes_on_without(animator, portrait, device, loo
 def test_several_faces_are_drawn_one_on_another(animator, portrait, loop_of):
     (face,) = portrait.faces
     square = face.square
-    beside = replace(face, square=replace(square, cx=square.cx + square.side / 3, angle=0.4))
+    other = face.mouth._replace(picture=255 - face.mouth.picture[::2, ::3])
+    turned = replace(square, cx=square.cx + square.side / 3, angle=0.4)
+    beside = replace(face, square=turned, mouth=other)
     third = replace(face, square=replace(square, cx=square.cx - square.side))
     crowd = replace(portrait, faces=(face, beside, third))
     actions = curve(animator, 3, seed=1)

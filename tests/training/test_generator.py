@@ -3,7 +3,18 @@ from __future__ import annotations
 import pytest
 import torch
 
-from training.generator import EdgeGenerator, Layers, Level, PaperGenerator, compose, warp
+from moue.mouth import PLACE_STEP
+from training.generator import (
+    MOUTH_CENTRE,
+    MOUTH_SPAN,
+    PLACE_UNIT,
+    EdgeGenerator,
+    Layers,
+    Level,
+    PaperGenerator,
+    compose,
+    warp,
+)
 
 LEVELS = (Level(8, 12, 10, True), Level(16, 8, 8, True), Level(32, 6, 4, False))
 SIZE = 64
@@ -69,7 +80,8 @@ def test_the_colour_layer_shows_where_the_mask_does(photo):
 def test_inside_its_window_the_colour_is_light_on_the_mouths_picture(generator):
     raw = torch.zeros(1, 8, SIZE, SIZE)
     raw[:, 5:] = 0.5  # light of 1
-    _, _, colour, place = generator.shape_outputs(raw)
+    _, _, light, nodes = generator.shape_outputs(raw)
+    colour, place = generator.paint(light, nodes)
     left, top, right, bottom = generator.mouth_window
     assert place.shape == (1, 2, bottom - top, right - left)
     outside = torch.ones(SIZE, SIZE, dtype=torch.bool)
@@ -81,6 +93,40 @@ def test_inside_its_window_the_colour_is_light_on_the_mouths_picture(generator):
     torch.testing.assert_close(
         colour[0, :, top + 8, left + 15], picture[0, :, row, column], atol=0.15, rtol=0
     )
+
+
+@torch.no_grad()
+def test_places_are_said_at_nodes_and_straight_in_between(generator):
+    raw = torch.randn(2, 8, SIZE, SIZE)
+    _, _, light, nodes = generator.shape_outputs(raw)
+    left, top, right, bottom = generator.mouth_window
+    step = PLACE_STEP
+    assert nodes.shape == (2, 2, (bottom - top) // step, (right - left) // step)
+    away = (nodes - generator.place) / PLACE_UNIT
+    block = raw[:, 3:5, top + step : top + 2 * step, left : left + step]
+    torch.testing.assert_close(away[:, :, 1, 0], block.mean((2, 3)))
+    place = generator.paint(light, nodes)[1]
+    rows = (
+        0.875 * nodes[:, :, 1] + 0.125 * nodes[:, :, 2]
+    )  # half a pixel below the middle of a block
+    between = 0.875 * rows[:, :, 0] + 0.125 * rows[:, :, 1]
+    torch.testing.assert_close(place[:, :, step + 2, 2], between)
+    torch.testing.assert_close(place[:, :, 0, -1], nodes[:, :, 0, -1])  # edges are repeated
+
+
+@torch.no_grad()
+def test_at_first_a_mouth_is_looked_up_where_it_lies(generator):
+    raw = torch.zeros(1, 8, SIZE, SIZE)
+    _, _, light, nodes = generator.shape_outputs(raw)
+    place = generator.paint(light, nodes)[1][..., 2:-2, 2:-2]  # within the outermost nodes
+    left, top, right, bottom = generator.mouth_window
+    axis = (torch.arange(SIZE) + 0.5) / SIZE
+    x, y = axis[left + 2 : right - 2], axis[top + 2 : bottom - 2]
+    u, v = (
+        0.5 + (at - to) / by for at, to, by in zip((x, y), MOUTH_CENTRE, MOUTH_SPAN, strict=True)
+    )
+    torch.testing.assert_close(place[0, 0], u.expand(len(v), -1), atol=1e-5, rtol=0)
+    torch.testing.assert_close(place[0, 1], v[:, None].expand(-1, len(u)), atol=1e-5, rtol=0)
 
 
 def test_every_weight_of_the_edge_generator_learns(generator, photo):

@@ -15,13 +15,14 @@ GAZE = {  # iris travel at 1, in eye widths: (away from the nose, up)
     "eyeLookUp": (0.0, 0.16), "eyeLookDown": (0.0, -0.16),
     "eyeLookIn": (-0.22, 0.0), "eyeLookOut": (0.22, 0.0),
 }  # fmt: skip
-FOLD = 0.6  # power by which the skin of a closing lid stretches less towards the brow
-OVERLAP = 0.2  # of the lid opening: closed lashes lie a little below the open eye's lower lid
-RIM = 0.25  # of the lid opening: a closing lid takes its edge from beyond the eye's own rim
+FOLD = 0.4  # power by which the skin of a closing lid stretches less towards the brow
+OVERLAP = 0.35  # of the lid opening: closed lashes lie a little below the open eye's lower lid
+LOWERED = 0.5  # of the lids' way under a lowered gaze: eyes turn down a little as they close
+RIM = 0.4  # of the lid opening: a closing lid takes its edge from beyond the eye's own rim
 SHUT = 0.9  # eyeBlink above which what is left between the lids is skin, not eye
 MEETING = 0.6  # eyeBlink from which lashes begin to draw one dark line
-LASH_WIDTH = 0.05  # spread of that line, in eye widths
-LASH_COVER = 0.87  # the most that it covers
+LASH_WIDTH = 0.045  # spread of that line, in eye widths
+LASH_COVER = 0.75  # the most that it covers
 LASH_COLOUR = 0.17  # of the skin's own
 _INDEX = {name: index for index, name in enumerate(ACTIONS)}
 
@@ -44,6 +45,11 @@ class Eye(NamedTuple):
     def blink(self) -> int:
         """The number of this eye's `eyeBlink` among the actions."""
         return _INDEX[f"eyeBlink{self.side}"]
+
+    @property
+    def down(self) -> int:
+        """The number of this eye's `eyeLookDown` among the actions."""
+        return _INDEX[f"eyeLookDown{self.side}"]
 
 
 EYES = (

@@ -8,12 +8,16 @@ learns where in the picture to look, not what teeth look like. Lengths are centi
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 HEIGHT, WIDTH = 96, 192  # of the picture, in pixels
+_FINEST = 4  # times as many pixels a side has the picture in full detail
+_POINTS = 4  # a side of each of its pixels, drawn and averaged
+_STRIP = 8  # of its rows, drawn at once
 
 _UPPER = (0.85, 0.66, 0.77, 0.70, 0.68, 1.0)  # tooth widths from the middle outwards
 _LOWER = (0.53, 0.58, 0.68, 0.70, 0.71, 1.05)
@@ -26,7 +30,7 @@ _ROWS = (
     (0.00, 1.65, 0.0, False),
     (0.22, 0.90, 0.0, False),
     (0.48, 0.00, 0.0, False),
-    (0.62, 0.10, 1.1, True),
+    (0.60, 0.65, 1.5, True),
     (0.73, -0.02, 0.35, True),
     (0.90, -0.80, 0.25, True),
     (1.00, -1.30, 0.2, True),
@@ -37,7 +41,7 @@ _ENAMEL = np.array((0.95, 0.92, 0.86))
 _GAP = np.array((0.52, 0.36, 0.31))
 _GUM = np.array((0.72, 0.43, 0.41))
 _DARK = np.array((0.17, 0.06, 0.06))
-_TONGUE = np.array((0.66, 0.36, 0.35))
+_TONGUE = np.array((0.70, 0.40, 0.39))
 
 
 class Card(NamedTuple):
@@ -75,24 +79,43 @@ def make_card() -> Card:
     )
 
 
-def draw_picture() -> NDArray[np.float32]:
-    """Teeth, gums and tongue in even light: float32 [3, 96, 192], sRGB in [0, 1]."""
-    fine = 4
-    v, u = np.mgrid[0 : HEIGHT * fine, 0 : WIDTH * fine] + 0.5
+def draw_picture(scale: int = 1) -> NDArray[np.float32]:
+    """Teeth, gums and tongue in even light: float32 [3, 96 · scale, 192 · scale], sRGB in [0, 1].
+
+    `scale` is 1, 2 or 4. Every scale is the means of the same drawing, so that a picture shipped in
+    full detail and reduced is the one that a network was trained with.
+    """
+    each = _FINEST // scale
+    whole = _drawing().reshape(HEIGHT * scale, each, WIDTH * scale, each, 3)
+    return np.ascontiguousarray(whole.mean((1, 3)).transpose(2, 0, 1), np.float32)
+
+
+@cache
+def _drawing() -> NDArray[np.float64]:
+    """The picture in full detail: float64 [384, 768, 3], each pixel the mean of 4×4 points."""
+    rows = np.arange(HEIGHT * _FINEST)
+    return np.concatenate([_draw_rows(part) for part in np.split(rows, len(rows) // _STRIP)])
+
+
+def _draw_rows(rows: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Some rows of the drawing, as many that their points fit into a cache."""
+    fine = _POINTS * _FINEST
+    first, last = _POINTS * rows[0], _POINTS * (rows[-1] + 1)
+    v, u = np.mgrid[first:last, 0 : WIDTH * fine] + 0.5
     v, u = v / (HEIGHT * fine), u / (WIDTH * fine)
     arc = (2 * u - 1) * sum(_UPPER)
     picture = np.empty((*v.shape, 3))
     picture[:] = _DARK
-    deep = np.clip((v - 0.56) / 0.14, 0, 1)[..., None] * (1 - np.abs(2 * u - 1) ** 2.5)[..., None]
+    deep = np.clip((v - 0.54) / 0.15, 0, 1)[..., None] * (1 - np.abs(2 * u - 1) ** 2.5)[..., None]
     picture = picture + deep * (_TONGUE - picture)
     for widths, gum, edge, ends in (
         (_UPPER, _UPPER_GUM, _UPPER_EDGE, _UPPER_TIPS),
         (_LOWER, _LOWER_GUM, _LOWER_EDGE, (0.0,) * 6),
     ):
         _draw_row(picture, arc, v, widths, gum, edge, ends)
-    picture *= (1 - 0.6 * np.abs(2 * u - 1) ** 2.4)[..., None]  # the cheeks' shade
-    small = picture.reshape(HEIGHT, fine, WIDTH, fine, 3).mean((1, 3))
-    return np.ascontiguousarray(small.transpose(2, 0, 1), np.float32)
+    picture *= (1 - 0.8 * np.abs(2 * u - 1) ** 2.2)[..., None]  # the cheeks' shade
+    blocks = picture.reshape(len(rows), _POINTS, -1, _POINTS, 3)
+    return np.asarray(blocks.mean((1, 3)))
 
 
 def _draw_row(

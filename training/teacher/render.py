@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from moue.actions import ACTIONS
 from moue.crop import FACE_OVAL
-from training.teacher.eyes import EYES, beyond_rims, draw_lashes, fill_opening, way_shut
+from training.teacher.eyes import EYES, LOWERED, beyond_rims, draw_lashes, fill_opening, way_shut
 from training.teacher.folds import crease
 from training.teacher.head import INNER_LIPS, RIGID, Head, fit_similarity
 from training.teacher.mouth import draw_picture
@@ -171,8 +171,9 @@ class Teacher:
         for eye in EYES:
             blink = float(actions[eye.blink])
             if blink:
-                own = self.head.deltas[eye.blink] @ fit.rotation.T
-                moved += blink * (way_shut(points, eye) - fit.scale * own)
+                deltas = self.head.deltas
+                lids = (blink**2 * LOWERED * deltas[eye.down] - deltas[eye.blink]) @ fit.rotation.T
+                moved += blink * (way_shut(points, eye) + fit.scale * lids)
             _part(points, moved, eye.lids)
         _part(points, moved, LIPS)
         return moved

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from moue.kernels import arguments
 from moue.kernels.reference import compose_reference, preprocess_reference, skip_sum_reference
+from moue.mouth import Mouth
 
 try:
     from moue import _core
@@ -114,15 +115,18 @@ def compose(
     to_crop: ArrayLike,
     flow: NDArray[np.float32],
     mask: NDArray[np.float32],
-    colour: NDArray[np.float32],
+    light: NDArray[np.float32],
+    place: NDArray[np.float32],
+    mouth: Mouth,
     out: NDArray[np.uint8] | None = None,
     *,
     threads: int = 0,
 ) -> NDArray[np.uint8]:
     """A frame at the photo's own resolution: (1 − m) · warp(photo, flow) + m · colour.
 
-    Only pixels whose centre lies in the face square are written. Zero flow with zero mask gives
-    the photo back bit for bit.
+    The colour is the light alone, and within the mouth's window light times the mouth's picture,
+    looked up where `place` says. Only pixels whose centre lies in the face square are written. Zero
+    flow with zero mask gives the photo back bit for bit.
 
     Args:
         photo: uint8 RGB [H, W, 3].
@@ -130,7 +134,10 @@ def compose(
         flow: float32 [2, S, S] (x, y), in sides of the square; the frame at u shows the photo at
             u + flow(u).
         mask: float32 [S, S], clipped to [0, 1].
-        colour: float32 RGB [3, S, S], clipped to [0, 1].
+        light: float32 RGB [3, S, S]; what it makes of the picture is clipped to [0, 1].
+        place: float32 [2, h, w] (u, v), from the picture's middle and in its sides; a node for every
+            4×4 cells of the window.
+        mouth: the picture, and its window in the square.
         out: uint8 [H, W, 3] to write to, such as the frame of another face in the same photo;
             a copy of the photo when None.
 
@@ -146,14 +153,18 @@ def compose(
     mask = arguments.array("mask", mask, ["float32"], ["S", "S"])
     size = len(mask)
     flow = arguments.array("flow", flow, ["float32"], [2, size, size])
-    colour = arguments.array("colour", colour, ["float32"], [3, size, size])
+    light = arguments.array("light", light, ["float32"], [3, size, size])
+    place = arguments.array("place", place, ["float32"], [2, *mouth.nodes(size)])
+    picture = arguments.array("mouth.picture", mouth.picture, ["uint8"], ["h", "w", 3])
+    window = np.array(mouth.window, np.float64)
     if out is None:
         out = photo.copy()
     out = arguments.output(out, "uint8", photo.shape, apart_from=(photo,))
+    maps = flow, mask, light, place, picture, window
     if BACKEND == "core":
-        _core.compose(photo, to_crop, flow, mask, colour, out, threads)
+        _core.compose(photo, to_crop, *maps, out, threads)
     else:
-        compose_reference(photo, to_crop, flow, mask, colour, out)
+        compose_reference(photo, to_crop, *maps, out)
     return out
 
 

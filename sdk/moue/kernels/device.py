@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from moue import _core
 from moue.kernels import arguments
+from moue.mouth import Mouth
 
 CELL_BYTES = 16  # what compose keeps for each place of the square and each of its four edges
 
@@ -58,8 +59,9 @@ class SquareRows:
     """Which pixels of a photo lie in a face square.
 
     Attributes:
-        rows: int32 [H, 4], the bits of what the device reads: first pixel, end, and where the
-            first stands among the maps' cells.
+        mouth: what is looked up in a window of the square.
+        rows: int32 [H, 6], the bits of what the device reads: first pixel, end, where the first
+            stands among the maps' cells, and the first pixel and the end of those in the window.
         first, last: rows with pixels in the square, `last` exclusive.
         longest: pixels of the longest.
     """
@@ -67,16 +69,18 @@ class SquareRows:
     to_crop: NDArray[np.float64]
     size: int
     width: int
+    mouth: Mouth
     rows: NDArray[np.int32]
     first: int
     last: int
     longest: int
 
     @staticmethod
-    def of(to_crop: ArrayLike, height: int, width: int, size: int) -> SquareRows:
+    def of(to_crop: ArrayLike, height: int, width: int, size: int, mouth: Mouth) -> SquareRows:
         """For u = `to_crop` (x, y, 1) in [0, 1]² and maps of [size, size]."""
-        matrix = arguments.affine("to_crop", to_crop)
-        return SquareRows(matrix, size, width, *_core.square_rows(matrix, height, width, size))
+        matrix, window = arguments.affine("to_crop", to_crop), np.array(mouth.window, float)
+        found = _core.square_rows(matrix, window, height, width, size)
+        return SquareRows(matrix, size, width, mouth, *found)
 
 
 def compose(
@@ -84,9 +88,11 @@ def compose(
     *,
     flow: int,
     mask: int,
-    colour: int,
+    light: int,
+    place: int,
     rest_flow: int,
     rest_mask: int,
+    picture: int,
     actions: int,
     cells: int,
     source: int,
@@ -102,20 +108,26 @@ def compose(
     source itself. Only pixels in the square are written.
 
     Args:
-        flow: float16 [frames, 2, S, S]; mask: [frames, 1, S, S]; colour: [frames, 3, S, S].
+        flow: float16 [frames, 2, S, S]; mask: [frames, 1, S, S]; light: [frames, 3, S, S].
+        place: float16 [frames, 2, h, w], h and w those of `square.mouth.nodes(S)`.
         rest_flow: float16 [2, S, S], rest_mask: [S, S]: flow and mask at rest, subtracted here.
+        picture: `square.mouth.picture`, with a fourth byte to each pixel.
         actions: float32 [frames, n].
         cells: scratch, `CELL_BYTES` for each of [frames, S + 2, S + 2].
         source: uint8 [H, W, pixel], what is warped; the next frame's is `source_stride` bytes on.
         rows: `square.rows` on the device.
         out: uint8 [frames, H, W, 3].
     """
+    place_height, place_width = square.mouth.nodes(square.size)
+    picture_height, picture_width = square.mouth.picture.shape[:2]
     _core.device_compose(
         flow=flow,
         mask=mask,
-        colour=colour,
+        light=light,
+        place=place,
         rest_flow=rest_flow,
         rest_mask=rest_mask,
+        picture=picture,
         actions=actions,
         cells=cells,
         source=source,
@@ -125,6 +137,10 @@ def compose(
         frames=frames,
         n=n,
         size=square.size,
+        place_height=place_height,
+        place_width=place_width,
+        picture_height=picture_height,
+        picture_width=picture_width,
         height=len(square.rows),
         width=square.width,
         pixel=pixel,
@@ -132,6 +148,7 @@ def compose(
         last_row=square.last,
         most_pixels=square.longest,
         to_crop=square.to_crop,
+        window=np.array(square.mouth.window, float),
         stream=stream,
     )
 

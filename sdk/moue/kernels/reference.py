@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from moue.mouth import PLACE_STEP
+
 
 def skip_sum_reference(
     base: NDArray[np.float32],
@@ -40,7 +42,10 @@ def compose_reference(
     to_crop: NDArray[np.float64],
     flow: NDArray[np.float32],
     mask: NDArray[np.float32],
-    colour: NDArray[np.float32],
+    light: NDArray[np.float32],
+    place: NDArray[np.float32],
+    picture: NDArray[np.uint8],
+    window: NDArray[np.float64],
     out: NDArray[np.uint8],
 ) -> None:
     height, width = photo.shape[:2]
@@ -48,14 +53,22 @@ def compose_reference(
     ux = to_crop[0, 0] * x + to_crop[0, 1] * y + to_crop[0, 2]
     uy = to_crop[1, 0] * x + to_crop[1, 1] * y + to_crop[1, 2]
     rows, columns = np.nonzero((ux >= 0) & (ux <= 1) & (uy >= 0) & (uy <= 1))
+    ux, uy = ux[rows, columns], uy[rows, columns]
 
-    painted = np.concatenate([mask[None], colour])
-    layers = np.concatenate([flow, np.fmin(np.fmax(painted, 0), 1)]).transpose(1, 2, 0)
     size = len(mask)
-    here = _bilinear(layers, ux[rows, columns] * size - 0.5, uy[rows, columns] * size - 0.5)
+    maps = np.concatenate([flow, np.fmin(np.fmax(mask[None], 0), 1), light])
+    here = _bilinear(maps.transpose(1, 2, 0), ux * size - 0.5, uy * size - 0.5)
     dx, dy = np.linalg.inv(to_crop[:, :2]) @ here[:, :2].T
     warped = _bilinear(photo, columns + dx, rows + dy)
     m, paint = here[:, 2:3], here[:, 3:]
+
+    left, top, right, bottom = window
+    mouth = (ux >= left) & (ux <= right) & (uy >= top) & (uy <= bottom)
+    nodes = [(u[mouth] - first) * size / PLACE_STEP - 0.5 for u, first in ((ux, left), (uy, top))]
+    u, v = 0.5 + _bilinear(place.transpose(1, 2, 0), *nodes).T
+    tall, wide = picture.shape[:2]
+    paint[mouth] *= _bilinear(picture, u * wide - 0.5, v * tall - 0.5) / 255
+    paint = np.fmin(np.fmax(paint, 0), 1)
     out[rows, columns] = np.floor((1 - m) * warped + m * 255 * paint + 0.5)
 
 

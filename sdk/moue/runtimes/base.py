@@ -1,4 +1,4 @@
-"""The seam of every runtime: photo → features, once; skips → flow, mask, colour, per frame."""
+"""The seam of every runtime: photo → features, once; skips → flow, mask, light, place, per frame."""
 
 from __future__ import annotations
 
@@ -50,7 +50,8 @@ class Runtime(Closing):
         self.decoder_outputs: dict[str, Shape] = {
             "flow": (FRAMES, 2, size, size),
             "mask": (FRAMES, 1, size, size),
-            "colour": (FRAMES, 3, size, size),
+            "light": (FRAMES, 3, size, size),
+            "place": (FRAMES, 2, *bundle.mouth.nodes(size)),
         }
 
     def encode(self, photo: NDArray[np.float32]) -> Tensors:
@@ -77,8 +78,9 @@ class Runtime(Closing):
             one_core: where a CPU decodes, on the calling thread alone: other threads decode others.
 
         Returns:
-            `flow` float32 [T, 2, S, S], `mask` [T, 1, S, S] and `colour` [T, 3, S, S], which hold
-            until the same thread decodes again.
+            `flow` float32 [T, 2, S, S], `mask` [T, 1, S, S], `light` [T, 3, S, S] and `place`
+            [T, 2, h, w], a node for every 4×4 pixels of the mouth's window: (u, v) in the mouth's
+            picture less 0.5. They hold until the same thread decodes again.
         """
         self._check_inputs(features, self.decoder_inputs)
         decode = self._decode_on_one_core if one_core else self._decode

@@ -9,6 +9,7 @@ is one CUDA graph.
 from __future__ import annotations
 
 import logging
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from moue.bundle import Bundle
 from moue.crop import Square
 from moue.errors import RuntimeUnavailableError, UsageError
 from moue.kernels import device as kernels
+from moue.mouth import Mouth
 from moue.runtimes.device import Device, as_numpy
 from moue.runtimes.device_array import Block, DeviceArray, Pool
 
@@ -58,6 +60,8 @@ class PreparedFace(Protocol):
     def rest_flow(self) -> NDArray[np.float32]: ...
     @property
     def rest_mask(self) -> NDArray[np.float32]: ...
+    @property
+    def mouth(self) -> Mouth: ...
 
 
 class FrameLoop:
@@ -88,8 +92,7 @@ class FrameLoop:
         self._replay: Callable[[], None] | None = None
         self._warm, self._recordable = False, decoder.recordable
         height, width = photo.shape[:2]
-        opaque = np.full((height, width, 1), 255, np.uint8)
-        self._photo = self._keep(np.concatenate([photo, opaque], axis=2))  # 4 bytes a pixel: 1 load
+        self._photo = self._keep_image(photo)
         self._actions = self._room(self._action_bytes)
         try:
             self._faces = [_Face(self, bundle, face, height, width) for face in faces]
@@ -221,6 +224,11 @@ class FrameLoop:
         self.device.upload(address, array)
         return address
 
+    def _keep_image(self, image: NDArray[np.uint8]) -> int:
+        """That of a copy with four bytes a pixel, which are one load."""
+        opaque = np.full((*image.shape[:2], 1), 255, np.uint8)
+        return self._keep(np.concatenate([image, opaque], axis=2))
+
     def _room(self, size: int) -> int:
         self._owned.append(self.device.allocate(size))
         return self._owned[-1]
@@ -267,14 +275,16 @@ class _Face:
             if not level.residual:
                 self._inputs[f"base_{level.size}"] = loop._keep(face.base[level.size].astype(half))
         side = bundle.input_size
+        lengths = {"flow": 2 * side**2, "mask": side**2, "light": 3 * side**2}
+        lengths["place"] = 2 * math.prod(face.mouth.nodes(side))
         self._outputs = {
-            name: loop._room(2 * loop.batch * channels * side**2)
-            for name, channels in (("flow", 2), ("mask", 1), ("colour", 3))
+            name: loop._room(2 * loop.batch * length) for name, length in lengths.items()
         }
         self._rest_flow = loop._keep(face.rest_flow.astype(half))
         self._rest_mask = loop._keep(face.rest_mask.astype(half))
+        self._picture = loop._keep_image(face.mouth.picture)
         self._cells = loop._room(kernels.CELL_BYTES * loop.batch * (side + 2) ** 2)
-        self._square = kernels.SquareRows.of(face.square.to_crop(), height, width, side)
+        self._square = kernels.SquareRows.of(face.square.to_crop(), height, width, side, face.mouth)
         self._rows = loop._keep(self._square.rows)
 
     def sum_skips(self, loop: FrameLoop) -> None:
@@ -300,6 +310,7 @@ class _Face:
             **self._outputs,
             rest_flow=self._rest_flow,
             rest_mask=self._rest_mask,
+            picture=self._picture,
             actions=loop._actions,
             cells=self._cells,
             source=source,

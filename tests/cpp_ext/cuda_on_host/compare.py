@@ -23,6 +23,7 @@ spec.loader.exec_module(core)
 
 from moue import kernels  # noqa: E402 - with the module above
 from moue.kernels import arguments, device  # noqa: E402
+from moue.mouth import PLACE_STEP, Mouth  # noqa: E402
 
 drawn = settings(max_examples=12, deadline=None, derandomize=True, database=None)
 seeds = st.integers(0, 2**32 - 1).map(np.random.default_rng)
@@ -123,32 +124,45 @@ def crops(rng, height, width, size, pixel, data) -> None:
     np.testing.assert_allclose(out, expected, rtol=0, atol=6e-4 if half else 1e-5)
 
 
+def mouth_of(rng, size):
+    """A mouth in a window of maps of `size` cells a side, and a fourth byte to its pixels."""
+    rows, columns = rng.integers(1, size // PLACE_STEP + 1, 2)
+    tall, wide = PLACE_STEP * rows / size, PLACE_STEP * columns / size
+    left, top = rng.random() * (1 - wide), rng.random() * (1 - tall)
+    picture = rng.integers(0, 256, (*rng.integers(1, 30, 2), 4), np.uint8)
+    return Mouth(picture[..., :3].copy(), (left, top, left + wide, top + tall)), picture
+
+
 @drawn
 @given(
-    seeds, lengths, lengths, st.integers(1, 40), st.sampled_from([3, 4]), st.booleans(), st.data()
+    seeds, lengths, lengths, st.integers(4, 40), st.sampled_from([3, 4]), st.booleans(), st.data()
 )
 def frames(rng, height, width, size, pixel, shifted, data) -> None:
     shift = int(shifted)  # words, or bytes where words would not be aligned
     count = data.draw(st.integers(1, 2))
     source = rng.integers(0, 256, (height, width, pixel), np.uint8)
+    mouth, picture = mouth_of(rng, size)
     shapes = [(count, k, size, size) for k in (2, 1, 3)] + [(2, size, size), (size, size)]
-    flow, mask, colour, rest_flow, rest_mask = (
-        rng.normal(0.1, 0.2, shape).astype(np.float16) for shape in shapes
+    flow, mask, light, rest_flow, rest_mask, place = (
+        rng.normal(0.1, 0.3, shape).astype(np.float16)
+        for shape in (*shapes, (count, 2, *mouth.nodes(size)))
     )
     actions = np.zeros((count, 200), np.float32)
     actions[0, 190] = 1  # far along: every thread must look; the second frame has none
     cells = np.empty((count, size + 2, size + 2, device.CELL_BYTES), np.uint8)
     to_crop = square(data.draw, height, width)[1]
-    where = device.SquareRows.of(to_crop, height, width, size)
+    where = device.SquareRows.of(to_crop, height, width, size, mouth)
     room = np.empty(count * height * width * 3 + 1, np.uint8)
     out = both(
         lambda out, **arguments: device.compose(where, out=out + shift, **arguments),
         room,
         flow=at(flow),
         mask=at(mask),
-        colour=at(colour),
+        light=at(light),
+        place=at(place),
         rest_flow=at(rest_flow),
         rest_mask=at(rest_mask),
+        picture=at(picture),
         actions=at(actions),
         cells=at(cells),
         source=at(source),
@@ -163,9 +177,10 @@ def frames(rng, height, width, size, pixel, shifted, data) -> None:
         row[begin:end] = True
     out = out[shift:][: len(room) - 1].reshape(count, height, width, 3)
     expected = np.full((height, width, 3), UNTOUCHED, np.uint8)
-    singles = [part.astype(np.float32) for part in (flow[0], mask[0, 0], colour[0])]
+    singles = [part.astype(np.float32) for part in (flow[0], mask[0, 0], light[0], place[0])]
     singles[0] -= rest_flow
     singles[1] -= rest_mask
+    singles += [mouth.picture, np.array(mouth.window)]
     kernels.compose_reference(source[..., :3].copy(), to_crop, *singles, expected)
     assert np.abs(out[0].astype(int) - expected).max() <= 1
     assert (out[:, ~inside] == UNTOUCHED).all()
