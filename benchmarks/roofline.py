@@ -2,9 +2,11 @@
 
     python -m benchmarks.roofline
 
-Ceilings and stages run in turns, each on all cores at once, a core by itself, as the frames of a clip
-are made; the decoder also on all cores for one frame, against a convolution run so. Bytes are those
-that a stage must read and write at least once, operations those its arithmetic needs.
+Ceilings and frames run in turns, on all cores at once, a core by itself, as the frames of a clip are made.
+Stages follow each other as they do in a frame and are timed there, the first frame of each turn left
+out: what a ceiling left in the caches is not a frame's. The decoder also runs on all cores for one frame,
+against a convolution run so. Bytes are those that a stage must read and write at least once, operations
+those its arithmetic needs.
 
 Compose is bound by neither: each pixel looks up places of its own in the maps and in the photo, and
 turns twelve bytes into numbers and three back, which is neither copying nor multiplying and adding.
@@ -15,15 +17,18 @@ from __future__ import annotations
 import argparse
 import sys
 import threading
+import time
 from collections.abc import Callable
 
 import numpy as np
 import onnx
 import onnxruntime
+from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from benchmarks import face_in, in_turns, picture, report, side_by_side
 from moue import Animator, kernels
+from moue.animator import EncodedFace
 from moue.graphs import as_float32
 from moue.kernels.cores import usable_cores
 
@@ -31,6 +36,7 @@ ACTIVE = 9  # actions, as many as an expression moves
 CONV = (128, 256, 32)  # channels in, channels out and side of the ceiling's 3×3 convolution
 COMPOSED = 8 * 9 + 12 + 3 * 16  # operations a pixel: maps, position, colours
 COPIED = 64 << 20  # bytes, more than any cache holds
+FRAMES = 8  # made in a row
 
 
 def main() -> None:
@@ -45,52 +51,32 @@ def main() -> None:
         found = animator.prepare(photo, face).faces[0]
         vectors = np.zeros((1, len(animator.actions)), np.float32)
         vectors[0, :ACTIVE] = 0.5
-        features = {f"skip_{size}": found.base[size][None] for size in found.residual}
-        features |= {f"base_{s}": e[None] for s, e in found.base.items() if s not in found.residual}
+        frames = _Frames(animator, found, photo, vectors)
+        features = frames.features()
         maps = animator.runtime.decode(features)
-        maps = {name: array[0].copy() for name, array in maps.items()}
-        maps["flow"] -= found.rest_flow
-        maps["mask"] -= found.rest_mask
+        sizes = {name: array.nbytes for name, array in maps.items()}
 
         def copying() -> Run:
             source, target = np.ones(COPIED, np.uint8), np.empty(COPIED, np.uint8)
             return lambda: np.copyto(target, source)
 
-        def summing() -> Run:
-            base, residual = found.base, found.residual
-            out = {size: np.empty((1, *base[size].shape), np.float32) for size in residual}
-
-            def run() -> None:
-                for size, total in out.items():
-                    kernels.skip_sum(base[size], residual[size], vectors, total, threads=1)
-
-            return run
-
-        def composing() -> Run:
-            frame = photo.copy()
-            how = {"out": frame, "threads": 1}
-            layers = maps["flow"], maps["mask"][0], maps["light"], maps["place"], found.mouth
-            return lambda: kernels.compose(photo, found.to_crop, *layers, **how)
-
-        decode = animator.runtime.decode
         took = in_turns(
             {
                 "convolution": side_by_side(_convolution(1)),
                 "copy": side_by_side(_each_its_own(copying)),
-                "skip-sum": side_by_side(_each_its_own(summing)),
-                "decode": side_by_side(lambda: decode(features, one_core=True)),
-                "compose": side_by_side(_each_its_own(composing)),
+                "frames": side_by_side(_each_its_own(frames.made)),
                 "convolution alone": _convolution(usable_cores()),
-                "decode alone": lambda: decode(features),
+                "decode alone": lambda: animator.runtime.decode(features),
             },
             rounds,
         )
+        took |= {name: float(np.median(times)) for name, times in frames.times.items()}
         cells = sum(found.base[size].size for size in found.residual)
         pixels = round(face.square.side) ** 2
         moved = {  # bytes
             "copy": 2 * COPIED,
             "skip-sum": (2 * ACTIVE + 4 + 4) * cells,
-            "compose": 2 * 3 * pixels + sum(array.nbytes for array in maps.values()),
+            "compose": 2 * 3 * pixels + sum(sizes.values()),
         }
         work = {  # operations
             "convolution": 2 * CONV[0] * CONV[1] * CONV[2] ** 2 * 9,
@@ -130,6 +116,54 @@ def main() -> None:
 
 
 Run = Callable[[], object]
+
+
+class _Frames:
+    """Frames of one portrait, a core each, and what their stages took."""
+
+    def __init__(
+        self,
+        animator: Animator,
+        face: EncodedFace,
+        photo: NDArray[np.uint8],
+        vectors: NDArray[np.float32],
+    ) -> None:
+        self.animator, self.face, self.photo, self.vectors = animator, face, photo, vectors
+        self.times: dict[str, list[float]] = {"skip-sum": [], "decode": [], "compose": []}
+
+    def features(self) -> dict[str, NDArray[np.float32]]:
+        """The decoder's inputs, in memory of their own where actions enter."""
+        base, residual = self.face.base, self.face.residual
+        return {
+            f"skip_{size}" if size in residual else f"base_{size}": (
+                e[None].copy() if size in residual else e[None]
+            )
+            for size, e in base.items()
+        }
+
+    def made(self) -> Run:
+        """A run of some frames, in memory that belongs to one thread."""
+        features, frame, face = self.features(), self.photo.copy(), self.face
+
+        def run() -> None:
+            for number in range(FRAMES):
+                marks = [time.perf_counter()]
+                for size, e in face.residual.items():
+                    out = features[f"skip_{size}"]
+                    kernels.skip_sum(face.base[size], e, self.vectors, out, threads=1)
+                marks.append(time.perf_counter())
+                maps = self.animator.runtime.decode(features, one_core=True)
+                marks.append(time.perf_counter())
+                flow, mask = maps["flow"][0] - face.rest_flow, maps["mask"][0, 0] - face.rest_mask
+                layers = flow, mask, maps["light"][0], maps["place"][0], face.mouth
+                marks.append(time.perf_counter())
+                kernels.compose(self.photo, face.to_crop, *layers, frame, threads=1)
+                marks.append(time.perf_counter())
+                if number:
+                    for name, k in (("skip-sum", 0), ("decode", 1), ("compose", 3)):
+                        self.times[name].append(1000 * (marks[k + 1] - marks[k]))
+
+        return run
 
 
 def _each_its_own(make: Callable[[], Run]) -> Run:

@@ -27,6 +27,8 @@ def with_progress(items: Iterable[Item], total: int, stream: TextIO) -> Generato
     start = drawn = time.monotonic()
     try:
         for count, item in enumerate(items, 1):
+            if count == 1:  # what comes before it, a search for the face at rest, comes once
+                start = time.monotonic()
             yield item
             now = time.monotonic()
             if now - drawn >= REDRAW:
