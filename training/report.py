@@ -4,7 +4,8 @@
 
 Every run shows the expressions it knows at degrees from 0 to 1, and its frames are held against the
 true ones: the teacher's or, with --clips, the clip's own. Writes report.json and report.md (SSIM,
-PSNR, landmarks, R_t), curves.png (the paper's Figure 3) and one sheet an expression. A run is named
+PSNR, landmarks, R_t), curves.png (the paper's Figure 3), one sheet an expression, and transfer.png
+(Figure 5 (c): from one expression to another, where a run knows two). A run is named
 by its folder and labelled with the steps and minutes it had. All that the model card compares, a
 quarter of an hour a run (and for that a higher rate than the paper's); broken off, the same lines go
 on where they stopped:
@@ -31,7 +32,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -88,16 +89,19 @@ class Run:
     label: str
 
     @torch.no_grad()
-    def frames(self, photo: NDArray[np.uint8], expression: str, degrees: Sequence[float]) -> Frames:
-        """Frames of a face square, uint8 [S, S, 3], at each degree."""
-        if isinstance(self.generator, EdgeGenerator):
-            peak = np.asarray(action_vector(EXPRESSIONS[expression], ACTIONS))
-        else:
-            peak = np.eye(len(self.expressions))[self.expressions.index(expression)]
-        actions = torch.from_numpy(np.outer(degrees, peak).astype(np.float32))
+    def frames(self, photo: NDArray[np.uint8], degrees: Mapping[str, Sequence[float]]) -> Frames:
+        """Frames of a face square, uint8 [S, S, 3]: T degrees for each expression that it shows."""
+        each = [np.outer(d, self._peak(expression)) for expression, d in degrees.items()]
+        actions = torch.from_numpy(np.sum(each, 0).astype(np.float32))
         square = torch.from_numpy(photo.transpose(2, 0, 1)[None].astype(np.float32) / 255)
         made = self.generator(square, actions[None]).clamp(0, 1)
         return np.asarray((255 * made).round().byte().permute(0, 2, 3, 1).numpy())
+
+    def _peak(self, expression: str) -> NDArray[np.float64]:
+        """The actions of an expression at degree 1."""
+        if isinstance(self.generator, EdgeGenerator):
+            return np.asarray(action_vector(EXPRESSIONS[expression], ACTIONS), np.float64)
+        return np.eye(len(self.expressions))[self.expressions.index(expression)]
 
 
 @dataclass(frozen=True)
@@ -238,10 +242,12 @@ def compare(runs: Sequence[Run], cases: Iterator[Case], out: Path) -> dict[str, 
         made = {TRUE: case.true, STILL: np.repeat(case.photo[None], len(case.true), 0)}
         for run in runs:
             if case.expression in run.expressions:
-                made[run.name] = run.frames(case.photo, case.expression, case.degrees)
+                made[run.name] = run.frames(case.photo, {case.expression: case.degrees})
         for name, frames in made.items():
             shown[case.expression, name].append(measure(case, frames, mesh))
         if case.expression not in drawn:
+            if not drawn:
+                draw_transfer(runs, case.photo, out / "transfer.png")
             drawn.add(case.expression)
             del made[STILL]
             nearest = [int(np.abs(np.array(case.degrees) - d).argmin()) for d in SHOWN]
@@ -274,6 +280,18 @@ def _figures(many: Sequence[Shown], true: Sequence[Shown]) -> dict[str, float]:
         "largest step over median": float(np.mean([shown.uneven for shown in many])),
         **({"SSIM to real smiles": float(np.mean(smiles))} if smiles else {}),
     }
+
+
+def draw_transfer(runs: Sequence[Run], photo: NDArray[np.uint8], path: Path) -> None:
+    """Figure 5 (c): one expression gives way to another, for every run that knows two."""
+    rows, names = [], []
+    for run in runs:
+        if len(run.expressions) > 1:
+            to, of = run.expressions[:2]
+            rows.append(list(run.frames(photo, {of: [1 - d for d in SHOWN], to: SHOWN})))
+            names.append([f"{run.name}: {of} to {to}"])
+    if rows:
+        draw_sheet(rows, [f"{share:.1f}" for share in SHOWN], path, names)
 
 
 def draw_curves(shown: dict[tuple[str, str], list[Shown]], path: Path) -> None:

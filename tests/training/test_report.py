@@ -74,6 +74,8 @@ def test_there_is_a_plot_and_a_sheet_with_a_row_a_run(made):
         assert curves.size[0] > 300
     with Image.open(made / "out" / "sheet-surprise.png") as sheet:
         assert sheet.size == (6 * 224, 22 + 3 * 224)  # the truth and two runs
+    with Image.open(made / "out" / "transfer.png") as sheet:
+        assert sheet.size == (6 * 224, 22 + 224)  # the one run that knows two expressions
 
 
 def test_frames_are_held_against_the_true_ones(portrait_photo, astronaut_face):
