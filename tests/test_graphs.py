@@ -15,7 +15,7 @@ from moue.actions import action_vector
 from moue.bundle import load_bundle
 from moue.errors import BundleError
 from moue.graphs import as_float32, for_cpu, one_graph
-from moue.mouth import PLACE_STEP, Mouth
+from moue.mouth import PLACE_STEP, Mouth, colour_of
 from tests.tiny import SIZE, write_manifest, write_tiny_bundle
 
 
@@ -70,7 +70,7 @@ def test_float32_reaches_constants_casts_and_branches() -> None:
 def by_hand(animator: moue.Animator, face: moue.animator.EncodedFace, photo, vectors) -> NDArray:
     """f(I, a) over the face square as the animator computes it, but not rounded to 8 bits."""
     outputs = animator._decode(face, vectors, threads=1)
-    mouth = animator.bundle.mouth.for_side(SIZE)
+    mouth = animator.bundle.mouth.for_side(SIZE).faded(colour_of(photo))
     paint = outputs["light"] * np.stack([mouth_by_hand(mouth, p) for p in outputs["place"]])
     flow = outputs["flow"] - face.rest_flow
     mask = (outputs["mask"] - face.rest_mask).clip(0, 1)
@@ -112,15 +112,18 @@ def lerp(table: NDArray, row: float, column: float) -> NDArray:
     return upper * (1 - down) + lower * down
 
 
-@pytest.mark.parametrize("opset", [18, 20])
+@pytest.mark.parametrize(("opset", "vivid"), [(18, 1.0), (20, 0.0), (20, 0.17), (20, 1.0)])
 def test_one_graph_is_the_animator(
-    opset: int, tmp_path: Path, portrait_photo: NDArray[np.uint8]
+    opset: int, vivid: float, tmp_path: Path, portrait_photo: NDArray[np.uint8]
 ) -> None:
     folder = write_tiny_bundle(tmp_path / "b", opset=opset)
+    grey = portrait_photo.mean(2, keepdims=True)
+    photo = np.rint(grey + vivid * (portrait_photo - grey)).astype(np.uint8)
     with moue.Animator(folder, threads=1) as animator:
-        portrait = animator.prepare(portrait_photo)
+        portrait = animator.prepare(photo)
         face = portrait.faces[0]
-        square = kernels.preprocess(portrait_photo, face.square.to_photo(), SIZE)
+        square = kernels.preprocess(photo, face.square.to_photo(), SIZE)
+        assert (0.0 < colour_of(square) < 1) == (0 < vivid < 1)
         happy = moue.expression("happy")
         vectors = np.stack([action_vector(happy.at(d), animator.actions) for d in (0, 0.5, 1)])
         wanted = by_hand(animator, face, square, vectors)
@@ -149,7 +152,8 @@ def test_one_graph_holds_the_weights_once_in_half(tiny_bundle: Path) -> None:
     bundle = load_bundle(tiny_bundle)
     size = len(one_graph(bundle).SerializeToString())
     listed = sum(graph.bytes for graph in bundle.manifest.graphs.values())
-    assert size < listed + 8 * SIZE * SIZE + 20_000
+    pictures = 2 * 4 * bundle.mouth.for_side(SIZE).picture.size  # grey, and what colour adds
+    assert size < listed + 8 * SIZE * SIZE + pictures + 20_000
 
 
 def test_one_graph_wants_one_opset(tmp_path: Path) -> None:

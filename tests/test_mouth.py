@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from moue.bundle import load_bundle
-from moue.mouth import Mouth
+from moue.mouth import Mouth, colour_of
 
 WINDOW = (0.1875, 0.4375, 0.8125, 0.875)
 
@@ -63,6 +63,30 @@ def test_sides_are_halved_as_often_as_they_can_be(
     sides: tuple[int, int], least: tuple[int, int]
 ) -> None:
     assert mouth_of(*sides).for_side(1).picture.shape == (*least, 3)
+
+
+def test_a_grey_photo_gets_a_grey_mouth_whatever_its_grain() -> None:
+    rng = np.random.default_rng(0)
+    photo = np.repeat(rng.random((1, 256, 256), np.float32), 3, 0)
+    assert colour_of(photo) == 0
+    assert colour_of(photo + rng.normal(0, 0.02, photo.shape).astype(np.float32)) == 0
+    assert colour_of(np.zeros_like(photo)) == 0
+    skin = np.array([0.8, 0.6, 0.5], np.float32)[:, None, None] + 0.1 * photo
+    assert colour_of(skin) == 1
+    assert colour_of(0.1 * skin) == 1  # in the dark too
+    faint = photo + np.array([0.02, 0, -0.01], np.float32)[:, None, None]
+    assert 0.1 < colour_of(faint) < 0.9
+
+
+def test_faded_pictures_keep_their_light() -> None:
+    mouth = mouth_of(16, 16)
+    assert mouth.faded(1) is mouth
+    grey = mouth.faded(0).picture
+    assert (np.ptp(grey, axis=2) == 0).all()
+    assert np.abs(grey[..., 0] - mouth.picture @ (0.299, 0.587, 0.114)).max() <= 0.5
+    half = mouth.faded(0.5).picture.astype(float)
+    assert np.abs(half - (mouth.picture.astype(float) + grey) / 2).max() <= 1
+    assert not grey.flags.writeable
 
 
 def test_the_shipped_mouth_at_the_networks_own_size_is_what_it_was_trained_with() -> None:

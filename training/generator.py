@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from moue.mouth import PLACE_STEP
+from moue.mouth import COLOURED, COLOURLESS, GRAIN_BLOCKS, LUMA, PLACE_STEP
 from training.teacher.mouth import draw_picture
 
 INPUT_SIZE = 256
@@ -223,7 +223,7 @@ class EdgeGenerator(nn.Module):
         maps = self.trunk(photo)[::-1]
         raw = self.decoder([skip(t, asked) for skip, t in zip(self.skips, maps, strict=True)])
         flow, mask, light, nodes = self.shape_outputs(raw.float())
-        colour, place = self.paint(light, nodes)
+        colour, place = self.paint(light, nodes, colour_of(photo).repeat_interleave(count + 1))
         return Layers(
             _less_rest(flow, count + 1),
             _less_rest(mask, count + 1),
@@ -241,17 +241,21 @@ class EdgeGenerator(nn.Module):
         away = F.avg_pool2d(raw[:, 3:5, top:bottom, left:right], PLACE_STEP)
         return flow, mask, raw[:, 5:] + 0.5, self.place + PLACE_UNIT * away
 
-    def paint(self, light: Tensor, nodes: Tensor) -> tuple[Tensor, Tensor]:
-        """Colour [N, 3, S, S], light on the mouth's picture, and the place [N, 2, h, w] of every pixel."""
+    def paint(self, light: Tensor, nodes: Tensor, colour: Tensor) -> tuple[Tensor, Tensor]:
+        """Colour [N, 3, S, S], light on the mouth's picture, and the place [N, 2, h, w] of every pixel.
+
+        `colour` [N]: how much of its own the picture has, `colour_of` the photos.
+        """
         place = F.interpolate(nodes, scale_factor=float(PLACE_STEP), mode="bilinear")
         left, top, right, bottom = self.mouth_window
-        picture, size = self.look_up(place), light.shape[-1]
+        picture, size = self.look_up(place, colour), light.shape[-1]
         around = F.pad(picture, (left, size - right, top, size - bottom), value=1.0)
         return light * around, place
 
-    def look_up(self, place: Tensor) -> Tensor:
+    def look_up(self, place: Tensor, colour: Tensor) -> Tensor:
         """The mouth's picture at (u, v) [N, 2, h, w] in [0, 1], bilinearly, edges repeated: [N, 3, h, w]."""
-        picture = self.picture.expand(place.shape[0], -1, -1, -1)
+        grey = (self.picture * self.picture.new_tensor(LUMA)[:, None, None]).sum(1, keepdim=True)
+        picture = grey + colour[:, None, None, None] * (self.picture - grey)
         where = 2 * place.permute(0, 2, 3, 1) - 1
         return F.grid_sample(picture, where, "bilinear", "border", align_corners=False)
 
@@ -259,6 +263,16 @@ class EdgeGenerator(nn.Module):
         """Frames [B·K, 3, S, S] in [0, 1]."""
         layers = self.layers(photo, actions)
         return compose(photo.repeat_interleave(actions.shape[1], 0), layers)
+
+
+def colour_of(photo: Tensor) -> Tensor:
+    """`moue.mouth.colour_of` of each photo [N, 3, S, S]: [N] in [0, 1]."""
+    quarter = photo.shape[-1] // 4
+    middle = photo[:, :, quarter : 3 * quarter, quarter : 3 * quarter]
+    means = F.avg_pool2d(middle, 2 * quarter // GRAIN_BLOCKS)
+    high, low = means.amax(1), means.amin(1)
+    saturation = (high - low).mean((1, 2)) / high.mean((1, 2)).clamp_min(1e-3)
+    return ((saturation - COLOURLESS) / (COLOURED - COLOURLESS)).clamp(0, 1)
 
 
 def compose(photo: Tensor, layers: Layers) -> Tensor:

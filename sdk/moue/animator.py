@@ -25,7 +25,7 @@ from moue.errors import NoFaceError, UsageError
 from moue.expressions import with_saved
 from moue.files import Closing
 from moue.kernels.cores import usable_cores
-from moue.mouth import Mouth
+from moue.mouth import Mouth, colour_of
 from moue.photo import Source, read_photo
 from moue.runtimes.base import Tensors
 from moue.runtimes.select import select_runtime
@@ -50,7 +50,7 @@ class EncodedFace:
         residual: `e_i`, float16 [n, C, h, w] by level size, where actions act.
         rest_flow: float32 [2, S, S], the decoder's flow at a = 0, subtracted from every frame's.
         rest_mask: float32 [S, S], its mask at a = 0.
-        mouth: the bundle's picture of a mouth, as detailed as this face is large.
+        mouth: the bundle's picture of a mouth, as detailed as this face is large, grey if the photo is.
     """
 
     square: Square
@@ -238,7 +238,7 @@ class Animator(Closing):
             MappingProxyType({size: _frozen(array) for size, array in residual.items()}),
             _frozen(rest["flow"][0]),
             _frozen(rest["mask"][0, 0]),
-            self.bundle.mouth.for_side(face.square.side),
+            self.bundle.mouth.for_side(face.square.side).faded(colour_of(square)),
         )
 
     def _check(self, portrait: Portrait) -> None:

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from moue.bundle import Bundle
 from moue.errors import BundleError
-from moue.mouth import PLACE_STEP, Mouth
+from moue.mouth import COLOURED, COLOURLESS, GRAIN_BLOCKS, PLACE_STEP, Mouth
 
 GRID_SAMPLE_OPSET = 16  # the first that has GridSample
 LINEAR_OPSET = 20  # the first that calls bilinear sampling "linear"
@@ -277,8 +277,7 @@ def _add_blend(parts: _Parts, size: int, mouth: Mouth) -> None:
 def _add_mouth(parts: _Parts, size: int, mouth: Mouth) -> None:
     """`mouth/around` float32 [frames, 3, S, S]: the mouth's picture in its window, 1 around it."""
     height, width = mouth.picture.shape[:2]
-    picture = mouth.picture.transpose(2, 0, 1)[None].astype(np.float32) / 255
-    parts.constant("mouth/picture", picture)
+    _add_picture(parts, size, mouth)
     parts.constant("mouth/finer", np.array([1, 1, PLACE_STEP, PLACE_STEP], np.float32))
     left, top, right, bottom = (round(side * size) for side in mouth.window)
     pads = [0, 0, top, left, 0, 0, size - bottom, size - right]
@@ -296,6 +295,47 @@ def _add_mouth(parts: _Parts, size: int, mouth: Mouth) -> None:
     parts.add("Mul", ["place/last", "two"], "place/positions")  # less its middle, as positions are
     _add_look_up(parts, "mouth/picture", (height, width), "place/positions", "mouth/seen")
     parts.add("Pad", ["mouth/seen", "mouth/pads", "mouth/bare"], "mouth/around", mode="constant")
+
+
+def _add_picture(parts: _Parts, size: int, mouth: Mouth) -> None:
+    """`mouth/picture` float32 [1, 3, h, w]: with as much colour as `mouth.colour_of` the photo."""
+    quarter = size // 4
+    block = 2 * quarter // GRAIN_BLOCKS
+    vivid, grey = (
+        m.picture.transpose(2, 0, 1)[None].astype(np.float32) / 255 for m in (mouth, mouth.faded(0))
+    )
+    for name, value in (
+        ("middle/first", np.array([quarter, quarter], np.int64)),
+        ("middle/last", np.array([3 * quarter, 3 * quarter], np.int64)),
+        ("middle/axes", np.array([2, 3], np.int64)),
+        ("channels", np.array([1, 1, 1], np.int64)),
+        ("least", np.array(1e-3, np.float32)),
+        ("colourless", np.array(COLOURLESS, np.float32)),
+        ("range", np.array(COLOURED - COLOURLESS, np.float32)),
+        ("none", np.array(0, np.float32)),
+        ("whole", np.array(1, np.float32)),
+        ("grey", grey),
+        ("vivid", vivid - grey),
+    ):
+        parts.constant(f"mouth/{name}", value)
+    bounds = ["mouth/middle/first", "mouth/middle/last", "mouth/middle/axes"]
+    parts.add("Slice", ["photo/single", *bounds], "mouth/middle")
+    side = {"kernel_shape": [block, block], "strides": [block, block]}
+    parts.add("AveragePool", ["mouth/middle"], "mouth/means", **side)
+    channels = ["mouth/red", "mouth/green", "mouth/blue"]
+    parts.add("Split", ["mouth/means", "mouth/channels"], *channels, axis=1)
+    for kind in ("Max", "Min"):
+        parts.add(kind, channels, f"mouth/{kind}")
+    parts.add("Sub", ["mouth/Max", "mouth/Min"], "mouth/spread")
+    for name in ("spread", "Max"):
+        parts.add("ReduceMean", [f"mouth/{name}"], f"mouth/{name}/mean")
+    parts.add("Max", ["mouth/Max/mean", "mouth/least"], "mouth/brightness")
+    parts.add("Div", ["mouth/spread/mean", "mouth/brightness"], "mouth/saturation")
+    parts.add("Sub", ["mouth/saturation", "mouth/colourless"], "mouth/beyond")
+    parts.add("Div", ["mouth/beyond", "mouth/range"], "mouth/unbounded")
+    parts.add("Clip", ["mouth/unbounded", "mouth/none", "mouth/whole"], "mouth/colour")
+    parts.add("Mul", ["mouth/colour", "mouth/vivid"], "mouth/coloured")
+    parts.add("Add", ["mouth/grey", "mouth/coloured"], "mouth/picture")
 
 
 def _add_look_up(

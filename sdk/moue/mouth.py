@@ -14,6 +14,13 @@ DETAIL = 1.2  # pixels of the picture for every photo pixel that the window is w
 LEAST_WIDTH = 48  # pixels that a reduced picture keeps
 MIN_SIDE, MAX_SIDE = 16, 4096  # pixels of a picture
 
+COLOURLESS, COLOURED = (
+    0.03,
+    0.09,
+)  # saturation of a photo's face: of a grey one at most, of others at least
+GRAIN_BLOCKS = 8  # a side, over the middle of a square: grain has colours, their means have none
+LUMA = (0.299, 0.587, 0.114)  # of red, green and blue (BT.601)
+
 Window = tuple[float, float, float, float]  # left, top, right, bottom in sides of the face square
 
 
@@ -47,6 +54,15 @@ class Mouth(NamedTuple):
             most += 1
         return self._reduced(1 << min(max(round(math.log2(width / wanted)), 0), most))
 
+    def faded(self, colour: float) -> Mouth:
+        """The picture with its colours at a share in [0, 1]: at 0 it is grey, as grey photos ask."""
+        if colour == 1:
+            return self
+        grey = self.picture @ np.array(LUMA)[:, None]
+        picture = np.rint(grey + colour * (self.picture - grey)).astype(np.uint8)
+        picture.flags.writeable = False
+        return Mouth(picture, self.window)
+
     def _reduced(self, factor: int) -> Mouth:
         """Means of blocks of factor × factor pixels, rounded; the picture is read-only."""
         height, width = self.picture.shape[:2]
@@ -55,6 +71,21 @@ class Mouth(NamedTuple):
         picture = ((total + area // 2) // area).astype(np.uint8)
         picture.flags.writeable = False
         return Mouth(picture, self.window)
+
+
+def colour_of(square: NDArray[np.float32]) -> float:
+    """How much colour a mouth may have in a photo: 1 in most, 0 in a grey one.
+
+    Args:
+        square: float32 RGB [3, S, S] in [0, 1], the face square, S a multiple of 16.
+    """
+    quarter = square.shape[-1] // 4
+    side = 2 * quarter // GRAIN_BLOCKS
+    middle = square[:, quarter : 3 * quarter, quarter : 3 * quarter]
+    means = middle.reshape(3, GRAIN_BLOCKS, side, GRAIN_BLOCKS, side).mean((2, 4))
+    high, low = means.max(0), means.min(0)
+    saturation = float((high - low).mean() / max(float(high.mean()), 1e-3))
+    return min(max((saturation - COLOURLESS) / (COLOURED - COLOURLESS), 0.0), 1.0)
 
 
 def read_picture(png: bytes) -> NDArray[np.uint8]:

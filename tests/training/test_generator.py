@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from moue import mouth
 from moue.mouth import PLACE_STEP
 from training.generator import (
     MOUTH_CENTRE,
@@ -12,6 +13,7 @@ from training.generator import (
     Layers,
     Level,
     PaperGenerator,
+    colour_of,
     compose,
     warp,
 )
@@ -81,7 +83,7 @@ def test_inside_its_window_the_colour_is_light_on_the_mouths_picture(generator):
     raw = torch.zeros(1, 8, SIZE, SIZE)
     raw[:, 5:] = 0.5  # light of 1
     _, _, light, nodes = generator.shape_outputs(raw)
-    colour, place = generator.paint(light, nodes)
+    colour, place = generator.paint(light, nodes, torch.ones(len(light)))
     left, top, right, bottom = generator.mouth_window
     assert place.shape == (1, 2, bottom - top, right - left)
     outside = torch.ones(SIZE, SIZE, dtype=torch.bool)
@@ -105,7 +107,7 @@ def test_places_are_said_at_nodes_and_straight_in_between(generator):
     away = (nodes - generator.place) / PLACE_UNIT
     block = raw[:, 3:5, top + step : top + 2 * step, left : left + step]
     torch.testing.assert_close(away[:, :, 1, 0], block.mean((2, 3)))
-    place = generator.paint(light, nodes)[1]
+    place = generator.paint(light, nodes, torch.ones(len(light)))[1]
     rows = (
         0.875 * nodes[:, :, 1] + 0.125 * nodes[:, :, 2]
     )  # half a pixel below the middle of a block
@@ -115,10 +117,24 @@ def test_places_are_said_at_nodes_and_straight_in_between(generator):
 
 
 @torch.no_grad()
+def test_grey_photos_look_up_grey_mouths(generator):
+    photos = torch.rand(2, 3, SIZE, SIZE)
+    photos[0] = photos[0].mean(0)
+    photos[1, 0] += 0.5
+    shares = colour_of(photos)
+    assert shares.tolist() == [mouth.colour_of(photo.numpy()) for photo in photos] == [0, 1]
+    seen = generator.look_up(generator.place.expand(2, -1, -1, -1), shares)
+    assert seen[0].std(0).max() < 1e-6
+    assert seen[1].std(0).max() > 0.05
+
+
+@torch.no_grad()
 def test_at_first_a_mouth_is_looked_up_where_it_lies(generator):
     raw = torch.zeros(1, 8, SIZE, SIZE)
     _, _, light, nodes = generator.shape_outputs(raw)
-    place = generator.paint(light, nodes)[1][..., 2:-2, 2:-2]  # within the outermost nodes
+    place = generator.paint(light, nodes, torch.ones(len(light)))[1][
+        ..., 2:-2, 2:-2
+    ]  # within the outermost nodes
     left, top, right, bottom = generator.mouth_window
     axis = (torch.arange(SIZE) + 0.5) / SIZE
     x, y = axis[left + 2 : right - 2], axis[top + 2 : bottom - 2]
