@@ -36,7 +36,8 @@ from benchmarks import face_in, in_turns, picture, report, side_by_side
 from moue import Animator, kernels
 from moue.graphs import as_float32
 from moue.kernels.cores import usable_cores
-from training.generator import INPUT_SIZE, PaperGenerator
+from training.generator import INPUT_SIZE
+from training.paper import PaperGenerator
 
 RESIDUALS = 3  # encoders of the paper's generator: happy, angry, surprise
 ACTIVE = 9  # actions of the edge generator, as many as an expression moves

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from training.generator import draw_normal
+from training.paper import draw_normal
 
 MOUTH = tuple(range(48, 60))  # iBUG's outer lips, whose hull is the mask M
 MOUTH_SIZE = 96  # px a side at which D_l sees the mouth

@@ -62,8 +62,9 @@ from training.evaluate import (
     smile_target,
     unevenness,
 )
-from training.generator import INPUT_SIZE, EdgeGenerator, PaperGenerator
+from training.generator import INPUT_SIZE, EdgeGenerator
 from training.losses import LossWeights
+from training.paper import PaperGenerator
 from training.teacher.head import IBUG68
 from training.tracker import Measure
 from training.train import DELTA, make_generator

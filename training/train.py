@@ -47,8 +47,9 @@ from training.discriminators import (
     generator_loss,
     mouth_view,
 )
-from training.generator import EdgeGenerator, Layers, PaperGenerator, compose
+from training.generator import EdgeGenerator, Layers, compose
 from training.losses import Batch, LossWeights, edge_losses, paper_losses, temporal, total
+from training.paper import PaperGenerator
 from training.ranks import Ranks, joined
 
 DELTA = 0.1  # Δa of R_t

@@ -12,11 +12,11 @@ from training.generator import (
     EdgeGenerator,
     Layers,
     Level,
-    PaperGenerator,
     colour_of,
     compose,
     warp,
 )
+from training.paper import PaperGenerator
 
 LEVELS = (Level(8, 12, 10, True), Level(16, 8, 8, True), Level(32, 6, 4, False))
 SIZE = 64
