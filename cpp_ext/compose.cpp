@@ -14,7 +14,7 @@ namespace {
 
 constexpr int64_t kRun = 64;     // pixels that pass through the steps below together
 constexpr float kFar = 1 << 23;  // pixels, further than any motion
-constexpr float kThin = 0x1p-10f;  // a mask that changes no pixel by a quarter of a level
+constexpr float kThin = 0x1p-9f;  // a mask that changes no pixel by half a level
 
 // What a frame needs to know at one place of the square, side by side in memory: red, green, blue,
 // 255 for full light, and zero, then to where the pixel comes from, x and y in photo pixels, the
