@@ -53,7 +53,7 @@ def main() -> None:
         with Animator(folder, "cpu", threads=1) as eighth, scorer:
             portraits = list(_held_out(full, data, arguments.faces))
             picture = _compare(full, eighth, portraits, scorer)
-            features = _features(portraits[0])
+            features = portraits[0].faces[0].skips(np.zeros((1, len(full.actions)), np.float32))
             took = in_turns(
                 {
                     "fp32": lambda: full.runtime.decode(features),
@@ -105,14 +105,6 @@ def _compare(
             "rise_differs_by": float(np.abs(fp32 - int8).mean()),
         }
     return result
-
-
-def _features(portrait: Portrait) -> dict[str, NDArray[np.float32]]:
-    face = portrait.faces[0]
-    return {
-        f"{'skip' if size in face.residual else 'base'}_{size}": base[None]
-        for size, base in face.base.items()
-    }
 
 
 def _as_it_stands(

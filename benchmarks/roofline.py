@@ -52,7 +52,7 @@ def main() -> None:
         vectors = np.zeros((1, len(animator.actions)), np.float32)
         vectors[0, :ACTIVE] = 0.5
         frames = _Frames(animator, found, photo, vectors)
-        features = frames.features()
+        features = found.skips(vectors)
         maps = animator.runtime.decode(features)
         sizes = {name: array.nbytes for name, array in maps.items()}
 
@@ -132,26 +132,15 @@ class _Frames:
         self.animator, self.face, self.photo, self.vectors = animator, face, photo, vectors
         self.times: dict[str, list[float]] = {"skip-sum": [], "decode": [], "compose": []}
 
-    def features(self) -> dict[str, NDArray[np.float32]]:
-        """The decoder's inputs, in memory of their own where actions enter."""
-        base, residual = self.face.base, self.face.residual
-        return {
-            f"skip_{size}" if size in residual else f"base_{size}": (
-                e[None].copy() if size in residual else e[None]
-            )
-            for size, e in base.items()
-        }
-
     def made(self) -> Run:
         """A run of some frames, in memory that belongs to one thread."""
-        features, frame, face = self.features(), self.photo.copy(), self.face
+        frame, face = self.photo.copy(), self.face
+        sums = {size: face.base[size][None].copy() for size in face.residual}
 
         def run() -> None:
             for number in range(FRAMES):
                 marks = [time.perf_counter()]
-                for size, e in face.residual.items():
-                    out = features[f"skip_{size}"]
-                    kernels.skip_sum(face.base[size], e, self.vectors, out, threads=1)
+                features = face.skips(self.vectors, sums, threads=1)
                 marks.append(time.perf_counter())
                 maps = self.animator.runtime.decode(features, one_core=True)
                 marks.append(time.perf_counter())

@@ -30,7 +30,6 @@ from onnxruntime.quantization import (
     quantize_static,
 )
 
-from moue import kernels
 from moue.actions import action_vector
 from moue.animator import Animator
 from moue.bundle import MANIFEST, Bundle, GraphFile, load_bundle
@@ -128,13 +127,12 @@ class _Features(CalibrationDataReader):
                 face = animator.prepare(photo).faces[0]
             except NoFaceError:
                 continue
-            sums = {
-                size: kernels.skip_sum(face.base[size], residual, vectors)
-                for size, residual in face.residual.items()
-            }
+            features = face.skips(vectors)
             for k in range(len(vectors)):
-                frame = {f"skip_{size}": total[k : k + 1] for size, total in sums.items()}
-                frame |= {f"base_{s}": e[None] for s, e in face.base.items() if s not in sums}
+                frame = {
+                    name: array[k : k + 1] if name.startswith("skip") else array
+                    for name, array in features.items()
+                }
                 yield {name: array.astype(np.float16) for name, array in frame.items()}
 
 

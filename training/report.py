@@ -6,13 +6,14 @@ Every run shows the expressions it knows at degrees from 0 to 1, and its frames 
 true ones: the teacher's or, with --clips, the clip's own. Writes report.json and report.md (SSIM,
 PSNR, landmarks, R_t), curves.png (the paper's Figure 3), one sheet an expression, and transfer.png
 (Figure 5 (c): from one expression to another, where a run knows two). A run is named
-by its folder and labelled with the steps and minutes it had. All that the model card compares, a
-quarter of an hour a run (and for that a higher rate than the paper's); broken off, the same lines go
-on where they stopped:
+by its folder and labelled with the steps and minutes it had. All that the model card compares, small
+runs of ten minutes or so each (and for that a higher rate than the paper's); broken off, the same
+lines go on where they stopped:
 
-    T="python -m training.train --data ROOT --minutes 15 --batch 4 --vectors 2 --rate 1e-3 --resume"
+    S="python -m training.train --data ROOT --batch 4 --vectors 2 --rate 1e-3 --resume"
+    T="$S --steps 600"
     P="$T --preset paper --channels 16 --expressions happy,surprise,angry"
-    F="$T --preset paper --channels 16 --apart happy,angry"
+    F="$S --steps 250 --preset paper --channels 16 --apart happy,angry"
     R="python -m training.report --data ROOT"
     $T --out runs/small/edge
     $P --out runs/small/paper

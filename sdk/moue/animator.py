@@ -66,6 +66,31 @@ class EncodedFace:
         """`square.to_crop()`, computed once."""
         return self.square.to_crop()
 
+    def skips(
+        self, actions: NDArray[np.float32], out: Features | None = None, threads: int = 0
+    ) -> Tensors:
+        """What the decoder takes for T frames: eq. 7's sums, `F(I, a) = e0(I) + Σ a_i · e_i(I)`.
+
+        Args:
+            actions: float32 [T, n].
+            out: float32 [T, C, h, w] by level size, where actions act, to write the sums to;
+                allocated when None.
+            threads: for the sums; 0 takes every core this process may use.
+
+        Returns:
+            `skip_{size}` float32 [T, C, h, w] where actions act, `base_{size}` [1, C, h, w] elsewhere.
+        """
+        features: Tensors = {}
+        for size, base in self.base.items():
+            if size in self.residual:
+                room = None if out is None else out[size]
+                features[f"skip_{size}"] = kernels.skip_sum(
+                    base, self.residual[size], actions, room, threads=threads
+                )
+            else:
+                features[f"base_{size}"] = base[None]
+        return features
+
 
 @dataclass(frozen=True, eq=False)
 class Portrait:
@@ -349,10 +374,7 @@ class Animator(Closing):
         return [frame.copy() if frame is portrait.photo else frame for frame in frames]
 
     def _decode(self, face: EncodedFace, vectors: NDArray[np.float32], threads: int) -> Tensors:
-        """The decoder on eq. 7's sums, `F(I, a) = e0(I) + Σ a_i · e_i(I)`, level by level.
-
-        The sums stand in memory that each thread keeps from frame to frame, the decoder's inputs.
-        """
+        """The decoder on eq. 7's sums, in memory that each thread keeps from frame to frame."""
         frames = len(vectors)
         if getattr(self._sums, "frames", None) != frames:
             self._sums.frames = frames
@@ -361,18 +383,7 @@ class Animator(Closing):
                 for level in self.bundle.levels
                 if level.residual
             }
-        features: Tensors = {}
-        for size, base in face.base.items():
-            if size in face.residual:
-                features[f"skip_{size}"] = kernels.skip_sum(
-                    base,
-                    face.residual[size],
-                    vectors,
-                    self._sums.by_size[size],
-                    threads=threads,
-                )
-            else:
-                features[f"base_{size}"] = base[None]
+        features = face.skips(vectors, self._sums.by_size, threads)
         return self.runtime.decode(features, one_core=threads == 1)
 
 

@@ -274,15 +274,9 @@ def _steps(
     face, threads = portrait.faces[0], animator.threads
     vectors = np.zeros((batch, len(animator.actions)), np.float32)
     vectors[:, [animator.actions.index(name) for name in curve.actions]] = curve.values[-1]
-    skips = {size: np.empty((batch, *face.base[size].shape), np.float32) for size in face.residual}
-
-    def sum_skips() -> None:
-        for size, out in skips.items():
-            kernels.skip_sum(face.base[size], face.residual[size], vectors, out, threads=threads)
-
-    sum_skips()
-    features = {f"skip_{size}": out for size, out in skips.items()}
-    features |= {f"base_{size}": e[None] for size, e in face.base.items() if size not in skips}
+    sums = {size: np.empty((batch, *face.base[size].shape), np.float32) for size in face.residual}
+    sum_skips = partial(face.skips, vectors, sums, threads)
+    features = sum_skips()
     outputs = {name: array.copy() for name, array in animator.runtime.decode(features).items()}
     flow, mask = outputs["flow"][0] - face.rest_flow, outputs["mask"][0, 0] - face.rest_mask
     maps = flow, mask, outputs["light"][0], outputs["place"][0], face.mouth

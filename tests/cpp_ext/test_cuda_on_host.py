@@ -44,4 +44,5 @@ def test_the_cuda_files_do_what_the_plain_loops_do(tmp_path):
         + ["-o", str(core)],
         check=True,
     )
-    subprocess.run([sys.executable, str(HERE / "compare.py"), str(core)], check=True)
+    compare = [sys.executable, "-m", "tests.cpp_ext.cuda_on_host.compare", str(core)]
+    subprocess.run(compare, check=True, cwd=SOURCES.parent)

@@ -33,6 +33,23 @@ def with_pixel(photo: np.ndarray, pixel: int) -> np.ndarray:
     return np.ascontiguousarray(np.concatenate([photo, filler], axis=2))
 
 
+def assert_sums(out, base, residual, actions, sizes):
+    """What the device made of all levels is, level by level, what the reference makes of each."""
+    frames, begin = len(actions), 0
+    for length in sizes:
+        part = slice(begin, begin + length)
+        expected = np.empty((frames, 1, 1, length), np.float32)
+        kernels.skip_sum_reference(
+            base[part].astype(np.float32)[None, None],
+            residual[:, None, None, part],
+            actions,
+            expected,
+        )
+        found = out[frames * begin : frames * (begin + length)].reshape(expected.shape)
+        np.testing.assert_array_equal(found, expected.astype(np.float16))
+        begin += length
+
+
 @fuzzed
 @given(seeds, st.integers(1, 4), st.integers(1, 40), st.data())
 def test_skip_sum_of_all_levels_is_the_reference_of_each(rng, frames, n, data):
@@ -54,19 +71,7 @@ def test_skip_sum_of_all_levels_is_the_reference_of_each(rng, frames, n, data):
         sizes=sizes,
         stream=None,
     )
-    begin = 0
-    for length in sizes:
-        part = slice(begin, begin + length)
-        expected = np.empty((frames, 1, 1, length), np.float32)
-        kernels.skip_sum_reference(
-            base[part].astype(np.float32)[None, None],
-            residual[:, None, None, part],
-            actions,
-            expected,
-        )
-        found = out[frames * begin : frames * (begin + length)].reshape(expected.shape)
-        np.testing.assert_array_equal(found, expected.astype(np.float16))
-        begin += length
+    assert_sums(out, base, residual, actions, sizes)
 
 
 @pytest.mark.parametrize("bits", [np.arange(2**16, dtype=np.uint32) << 16, None])

@@ -28,7 +28,7 @@ Random = np.random.Generator
 Augment: TypeAlias = bool | Literal["crops"]
 CROPPED = 256 / 289  # of the square's side: what the paper's crops keep
 REPEAT = cv2.BORDER_REPLICATE
-UNSMILE = np.float32(0.75)  # real smiles bend a mouth less than the 3-D model's at the same score
+UNSMILE = np.float32(0.75)  # of `happy` at the measured degree: what brings a smiling mouth to rest
 FULL_SMILE = 0.8  # MediaPipe's mouthSmile score of a smile at degree 1
 
 # iBUG's 68 points of a mirrored face, in iBUG's order.

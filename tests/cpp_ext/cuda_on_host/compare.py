@@ -1,7 +1,7 @@
 """Run by test_cuda_on_host.py: the .cu files' kernels against the same arithmetic in plain loops, and
 against the NumPy references.
 
-    python compare.py CORE.so
+    python -m tests.cpp_ext.cuda_on_host.compare CORE.so
 
 A stream that is not None leads into the .cu files, which CORE.so has as `cuda_runtime.h` makes them.
 """
@@ -23,16 +23,13 @@ spec.loader.exec_module(core)
 
 from moue import kernels  # noqa: E402 - with the module above
 from moue.kernels import arguments, device  # noqa: E402
-from moue.mouth import PLACE_STEP, Mouth  # noqa: E402
+from tests.kernels.test_device import assert_sums, at, with_pixel  # noqa: E402
+from tests.kernels.test_kernels import maps_of, matrices  # noqa: E402
 
 drawn = settings(max_examples=12, deadline=None, derandomize=True, database=None)
 seeds = st.integers(0, 2**32 - 1).map(np.random.default_rng)
 lengths = st.integers(1, 70)
 UNTOUCHED = 113
-
-
-def at(array: np.ndarray) -> int:
-    return array.ctypes.data
 
 
 def both(kernel, out, **arguments):
@@ -75,19 +72,7 @@ def skip_sums(rng, sizes, n, frames, share) -> None:
         n=n,
         sizes=sizes,
     )
-    begin = 0
-    for length in sizes:
-        part = slice(begin, begin + length)
-        expected = np.empty((frames, 1, 1, length), np.float32)
-        kernels.skip_sum_reference(
-            base[part].astype(np.float32)[None, None],
-            residual[:, None, None, part],
-            actions,
-            expected,
-        )
-        found = out[frames * begin : frames * (begin + length)].reshape(expected.shape)
-        np.testing.assert_array_equal(found, expected.astype(np.float16))
-        begin += length
+    assert_sums(out, base, residual, actions, sizes)
 
 
 def square(draw, height, width):
@@ -95,10 +80,7 @@ def square(draw, height, width):
     reach = st.floats(-0.4, 1.4)
     cx, cy, side = draw(reach) * width, draw(reach) * height, draw(st.floats(2, 90))
     angle = draw(st.floats(-3.2, 3.2))
-    c, s = np.cos(angle) * side, np.sin(angle) * side
-    to_photo = np.array([[c, -s, cx - (c - s) / 2], [s, c, cy - (s + c) / 2]])
-    inverse = np.linalg.inv(to_photo[:, :2])
-    return to_photo, np.column_stack([inverse, -inverse @ to_photo[:, 2]])
+    return matrices(cx, cy, side, angle)
 
 
 @drawn
@@ -124,15 +106,6 @@ def crops(rng, height, width, size, pixel, data) -> None:
     np.testing.assert_allclose(out, expected, rtol=0, atol=6e-4 if half else 1e-5)
 
 
-def mouth_of(rng, size):
-    """A mouth in a window of maps of `size` cells a side, and a fourth byte to its pixels."""
-    rows, columns = rng.integers(1, size // PLACE_STEP + 1, 2)
-    tall, wide = PLACE_STEP * rows / size, PLACE_STEP * columns / size
-    left, top = rng.random() * (1 - wide), rng.random() * (1 - tall)
-    picture = rng.integers(0, 256, (*rng.integers(1, 30, 2), 4), np.uint8)
-    return Mouth(picture[..., :3].copy(), (left, top, left + wide, top + tall)), picture
-
-
 @drawn
 @given(
     seeds, lengths, lengths, st.integers(4, 40), st.sampled_from([3, 4]), st.booleans(), st.data()
@@ -141,7 +114,8 @@ def frames(rng, height, width, size, pixel, shifted, data) -> None:
     shift = int(shifted)  # words, or bytes where words would not be aligned
     count = data.draw(st.integers(1, 2))
     source = rng.integers(0, 256, (height, width, pixel), np.uint8)
-    mouth, picture = mouth_of(rng, size)
+    mouth = maps_of(rng, size)[-1]
+    picture = with_pixel(mouth.picture, 4)
     shapes = [(count, k, size, size) for k in (2, 1, 3)] + [(2, size, size), (size, size)]
     flow, mask, light, rest_flow, rest_mask, place = (
         rng.normal(0.1, 0.3, shape).astype(np.float16)
