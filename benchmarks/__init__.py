@@ -37,16 +37,21 @@ def in_turns(runs: Mapping[str, Callable[[], object]], rounds: int) -> dict[str,
     return {name: float(np.median(taken)) for name, taken in times.items()}
 
 
-def side_by_side(run: Callable[[], object], times: int = 1) -> Callable[[], object]:
-    """As many threads as there are cores, each calling `run` so many times; started once."""
-    count = usable_cores()
-    pool = ThreadPoolExecutor(count)
+def in_a_row(run: Callable[[], object], times: int) -> Callable[[], object]:
+    """So many calls of `run`, as the frames of a clip follow each other."""
 
-    def repeat(_: int) -> None:
+    def row() -> None:
         for _ in range(times):
             run()
 
-    return lambda: list(pool.map(repeat, range(count)))
+    return row
+
+
+def side_by_side(run: Callable[[], object], times: int = 1) -> Callable[[], object]:
+    """As many threads as there are cores, each calling `run` so many times; started once."""
+    count, row = usable_cores(), in_a_row(run, times)
+    pool = ThreadPoolExecutor(count)
+    return lambda: list(pool.map(lambda _: row(), range(count)))
 
 
 def picture(height: int = PHOTO[0], width: int = PHOTO[1]) -> NDArray[np.uint8]:

@@ -24,6 +24,7 @@ import numpy as np
 from moue.bundle import Bundle, load_bundle
 from moue.crop import Square
 from moue.errors import BundleError, RuntimeUnavailableError
+from moue.features import Features
 from moue.kernels import cuda_devices
 from moue.kernels import device as kernels
 from moue.runtimes import device as devices
@@ -45,12 +46,14 @@ class SyntheticFace:
     def __init__(self, bundle: Bundle, height: int, width: int, face: float = FACE) -> None:
         rng, count, size = np.random.default_rng(0), len(bundle.actions), bundle.input_size
         self.square = Square(width / 2, height / 2, face * min(height, width), 0.05)
-        self.base, self.residual = {}, {}
+        encoded = {}
         for level in bundle.levels:
             shape = (level.channels, level.size, level.size)
-            self.base[level.size] = rng.normal(size=shape).astype(np.float32)
+            encoded[f"base_{level.size}"] = rng.normal(size=(1, *shape)).astype(np.float32)
             if level.residual:
-                self.residual[level.size] = rng.normal(size=(count, *shape)).astype(np.float16)
+                terms = rng.normal(size=(count, *shape)).astype(np.float16)
+                encoded[f"residual_{level.size}"] = terms
+        self.features = Features.of(encoded, bundle.levels)
         self.rest_flow = np.zeros((2, size, size), np.float32)
         self.rest_mask = np.zeros((size, size), np.float32)
         self.mouth = bundle.mouth.for_side(self.square.side)
@@ -141,7 +144,6 @@ def copied(device: Any, moved: int, repeats: int, at_a_time: int = 1) -> float:
 
 def bytes_moved(bundle: Bundle, loop: FrameLoop, face: PreparedFace) -> Mapping[str, int]:
     """What each kernel reads and writes at least, once from memory."""
-    features = sum(level.channels * level.size**2 for level in bundle.levels if level.residual)
     size, (height, width) = bundle.input_size, loop.shape[:2]
     rows = kernels.SquareRows.of(face.square.to_crop(), height, width, size, face.mouth).rows
     pixels = int((rows[:, 1] - rows[:, 0]).sum())
@@ -149,7 +151,7 @@ def bytes_moved(bundle: Bundle, loop: FrameLoop, face: PreparedFace) -> Mapping[
     maps = 2 * (6 * size**2 + 2 * math.prod(face.mouth.nodes(size)))
     images = 4 * (pixels + math.prod(face.mouth.picture.shape[:2]))
     return {
-        "skip_sum": 2 * features * (1 + ACTIVE + loop.batch),
+        "skip_sum": 2 * face.features.base.size * (1 + ACTIVE + loop.batch),
         "compose": images + loop.batch * (maps + 2 * kernels.CELL_BYTES * cells + 3 * pixels),
     }
 

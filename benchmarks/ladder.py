@@ -10,9 +10,9 @@ kernels    and with the compiled kernels, pixel shuffles transposed
 halves     and residuals kept in FP16: what `moue` runs
 
 Each in two ways: one frame at a time on all cores, as `moue live` makes them, and as many frames at
-a time as there are cores, each on one, as the frames of a clip are made. Untrained weights for the
-paper's: the time does not depend on them. Frames of 256², without composing at the photo's size; all
-runs in turns. `benchmarks.precision` has the rung below FP32.
+a time as there are cores, each on one, as the frames of a clip are made. Eight frames follow each
+other before the next rung's turn. Untrained weights for the paper's: the time does not depend on them.
+Frames of 256², without composing at the photo's size. `benchmarks.precision` has the rung below FP32.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from benchmarks import face_in, in_turns, picture, report, side_by_side
+from benchmarks import face_in, in_a_row, in_turns, picture, report, side_by_side
 from moue import Animator, kernels
 from moue.graphs import as_float32
 from moue.kernels.cores import usable_cores
@@ -42,6 +42,7 @@ from training.paper import PaperGenerator
 RESIDUALS = 3  # encoders of the paper's generator: happy, angry, surprise
 ACTIVE = 9  # actions of the edge generator, as many as an expression moves
 CLIPS = (10, 100, 1000)  # frames
+FRAMES = 8  # made in a row: in use, none comes alone
 CPU = {"providers": ["CPUExecutionProvider"]}
 
 
@@ -114,11 +115,14 @@ def main() -> None:
     with Animator("edge", "cpu") as animator:
         edge_frames, edge_encode = _edge_rungs(animator)
         frames |= edge_frames
-        alone = {name: rung.alone for name, rung in frames.items()}
-        beside = {f"{name} beside": side_by_side(rung.one_core) for name, rung in frames.items()}
-        once = {"paper encode": encode, "edge encode": edge_encode}
-        took = in_turns(alone | beside | once, rounds)
-    encodes = {"whole": 0.0, "once": took["paper encode"], "folded": took["paper encode"]}
+        runs = {"paper encode": encode, "edge encode": edge_encode}
+        for name, rung in frames.items():
+            runs[name] = in_a_row(rung.alone, FRAMES)
+            runs[f"{name} beside"] = side_by_side(rung.one_core, FRAMES)
+        took = in_turns(runs, rounds)
+    once = {name: took.pop(name) for name in ("paper encode", "edge encode")}
+    took = {name: ms / FRAMES for name, ms in took.items()}
+    encodes = {"whole": 0.0, "once": once["paper encode"], "folded": once["paper encode"]}
     rungs: dict[str, object] = {}
     for name in frames:
         each = took[f"{name} beside"] / usable_cores()
@@ -126,7 +130,7 @@ def main() -> None:
             "frame_ms": took[name],
             "side_by_side_ms": each,
             "clip_s": {
-                n: (encodes.get(name, took["edge encode"]) + n * each) / 1000 for n in CLIPS
+                n: (encodes.get(name, once["edge encode"]) + n * each) / 1000 for n in CLIPS
             },
             **{
                 f"times_faster_than_{other}": {
@@ -141,8 +145,7 @@ def main() -> None:
             f"{each:8.2f} side by side, ×{took['whole beside'] / took[f'{name} beside']:.1f}",
             file=sys.stderr,
         )
-    once_ms = {name: took[name] for name in once}
-    report("ladder", rounds=rounds, threads=usable_cores(), once_ms=once_ms, rungs=rungs)
+    report("ladder", rounds=rounds, threads=usable_cores(), once_ms=once, rungs=rungs)
 
 
 class Rung(NamedTuple):
@@ -175,13 +178,14 @@ def _paper_rungs() -> tuple[dict[str, Rung], Run]:
     folded = _sessions(FoldedDecoder(paper), entered)
     _same(decode.alone(), folded.alone())
     features = encode()
-    bases, residuals = features[:8], features[8:]
+    base = np.concatenate([level.ravel() for level in features[:8]])
+    residual = np.concatenate([level.reshape(RESIDUALS, -1) for level in features[8:]], axis=1)
     weights = np.full((1, RESIDUALS), 0.5, np.float32)
+    sizes = [level.size for level in features[:8]]
 
     def summed(threads: int, run: Run) -> Run:
         def frame() -> None:
-            for base, residual in zip(bases, residuals, strict=True):
-                kernels.skip_sum(base[0], residual, weights, threads=threads)
+            kernels.skip_sum(base, residual, weights, sizes, threads=threads)
             run()
 
         return frame
@@ -198,20 +202,19 @@ def _edge_rungs(animator: Animator) -> tuple[dict[str, Rung], Run]:
     face = animator.prepare(photo, face_in(photo)).faces[0]
     vectors = np.zeros((1, len(animator.actions)), np.float32)
     vectors[0, :ACTIVE] = 0.5
-    plain = {f"base_{s}": e[None] for s, e in face.base.items() if s not in face.residual}
-    single = {size: residual.astype(np.float32) for size, residual in face.residual.items()}
+    features = face.features
+    single = features.residual.astype(np.float32)
     data = as_float32(animator.bundle.graph("decoder")).SerializeToString()
 
-    def rung(add: Callable[..., object], residuals: Mapping[int, NDArray], graph: Rung) -> Rung:
+    def rung(add: Callable[..., object], residual: NDArray, graph: Rung) -> Rung:
         def frame(run: Callable[[Mapping[str, NDArray]], object], **how: int) -> Run:
             own = threading.local()  # the sums, which stay with a thread
 
             def made() -> None:
-                if not hasattr(own, "skips"):
-                    own.skips = {s: np.empty((1, *face.base[s].shape), np.float32) for s in single}
-                for size, out in own.skips.items():
-                    add(face.base[size], residuals[size], vectors, out, **how)
-                run({**{f"skip_{size}": out for size, out in own.skips.items()}, **plain})
+                if not hasattr(own, "room"):
+                    own.room = features.room(1)
+                add(features.base, residual, vectors, features.sizes, own.room, **how)
+                run(features.by_level(own.room))
 
             return made
 
@@ -226,7 +229,7 @@ def _edge_rungs(animator: Animator) -> tuple[dict[str, Rung], Run]:
     frames = {
         "edge": rung(kernels.skip_sum_reference, single, as_exported),
         "kernels": rung(kernels.skip_sum, single, as_run),
-        "halves": rung(kernels.skip_sum, face.residual, as_run),
+        "halves": rung(kernels.skip_sum, features.residual, as_run),
     }
     return frames, lambda: animator.runtime.encode(square)
 

@@ -53,7 +53,9 @@ def main() -> None:
         with Animator(folder, "cpu", threads=1) as eighth, scorer:
             portraits = list(_held_out(full, data, arguments.faces))
             picture = _compare(full, eighth, portraits, scorer)
-            features = portraits[0].faces[0].skips(np.zeros((1, len(full.actions)), np.float32))
+            features = (
+                portraits[0].faces[0].features.skips(np.zeros((1, len(full.actions)), np.float32))
+            )
             took = in_turns(
                 {
                     "fp32": lambda: full.runtime.decode(features),

@@ -8,8 +8,8 @@ out: what a ceiling left in the caches is not a frame's. The decoder also runs o
 against a convolution run so. Bytes are those that a stage must read and write at least once, operations
 those its arithmetic needs.
 
-Compose is bound by neither: each pixel looks up places of its own in the maps and in the photo, and
-turns twelve bytes into numbers and three back, which is neither copying nor multiplying and adding.
+Compose makes a new frame: it copies the photo around the square, and within it each pixel looks up
+places of its own in the maps and in the photo, which is neither copying nor multiplying and adding.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from benchmarks import face_in, in_turns, picture, report, side_by_side
+from benchmarks import face_in, in_a_row, in_turns, picture, report, side_by_side
 from moue import Animator, kernels
 from moue.animator import EncodedFace
 from moue.graphs import as_float32
@@ -52,7 +52,7 @@ def main() -> None:
         vectors = np.zeros((1, len(animator.actions)), np.float32)
         vectors[0, :ACTIVE] = 0.5
         frames = _Frames(animator, found, photo, vectors)
-        features = found.skips(vectors)
+        features = found.features.skips(vectors)
         maps = animator.runtime.decode(features)
         sizes = {name: array.nbytes for name, array in maps.items()}
 
@@ -66,18 +66,18 @@ def main() -> None:
                 "copy": side_by_side(_each_its_own(copying)),
                 "frames": side_by_side(_each_its_own(frames.made)),
                 "convolution alone": _convolution(usable_cores()),
-                "decode alone": lambda: [animator.runtime.decode(features) for _ in range(FRAMES)],
+                "decode alone": in_a_row(lambda: animator.runtime.decode(features), FRAMES),
             },
             rounds,
         )
         took["decode alone"] /= FRAMES
         took |= {name: float(np.median(times)) for name, times in frames.times.items()}
-        cells = sum(found.base[size].size for size in found.residual)
+        cells = found.features.base.size
         pixels = round(face.square.side) ** 2
         moved = {  # bytes
             "copy": 2 * COPIED,
             "skip-sum": (2 * ACTIVE + 4 + 4) * cells,
-            "compose": 2 * 3 * pixels + sum(sizes.values()),
+            "compose": 2 * photo.nbytes + sum(sizes.values()),
         }
         work = {  # operations
             "convolution": 2 * CONV[0] * CONV[1] * CONV[2] ** 2 * 9,
@@ -134,20 +134,20 @@ class _Frames:
 
     def made(self) -> Run:
         """A run of some frames, in memory that belongs to one thread."""
-        frame, face = self.photo.copy(), self.face
-        sums = {size: face.base[size][None].copy() for size in face.residual}
+        face = self.face
+        sums = face.features.room(1)
 
         def run() -> None:
             for number in range(FRAMES):
                 marks = [time.perf_counter()]
-                features = face.skips(self.vectors, sums, threads=1)
+                features = face.features.skips(self.vectors, sums, threads=1)
                 marks.append(time.perf_counter())
                 maps = self.animator.runtime.decode(features, one_core=True)
                 marks.append(time.perf_counter())
                 flow, mask = maps["flow"][0] - face.rest_flow, maps["mask"][0, 0] - face.rest_mask
                 layers = flow, mask, maps["light"][0], maps["place"][0], face.mouth
                 marks.append(time.perf_counter())
-                kernels.compose(self.photo, face.to_crop, *layers, frame, threads=1)
+                kernels.compose(self.photo, face.to_crop, *layers, threads=1)
                 marks.append(time.perf_counter())
                 if number:
                     for name, k in (("skip-sum", 0), ("decode", 1), ("compose", 3)):

@@ -51,15 +51,19 @@ void expect(const char* name, const py::array& array, const std::vector<py::ssiz
 
 template <class Residual>
 void skip_sum(const Array<float>& base, const Array<Residual>& residual,
-              const Array<float>& actions, Array<float> out, int threads) {
-  expect("base", base, {kAny, kAny, kAny});
-  expect("residual", residual, {kAny, base.shape(0), base.shape(1), base.shape(2)});
+              const Array<float>& actions, const std::vector<int64_t>& sizes, Array<float> out,
+              int threads) {
+  expect("base", base, {kAny});
+  expect("residual", residual, {kAny, base.size()});
   expect("actions", actions, {kAny, residual.shape(0)});
-  expect("out", out, {actions.shape(0), base.shape(0), base.shape(1), base.shape(2)});
+  expect("out", out, {actions.shape(0) * base.size()});
+  int64_t left = base.size();
+  for (const int64_t size : sizes) left = size > 0 && size <= left ? left - size : -1;
+  if (left != 0) throw py::value_error("sizes must be positive and add up to the size of base");
   float* sums = out.mutable_data();
   const py::gil_scoped_release release;
   moue::skip_sum(base.data(), residual.data(), actions.data(), sums, actions.shape(0),
-                 actions.shape(1), base.size(), threads);
+                 actions.shape(1), sizes, threads);
 }
 
 void preprocess(const Array<uint8_t>& photo, const Array<double>& to_photo, int taps,
@@ -77,7 +81,7 @@ void preprocess(const Array<uint8_t>& photo, const Array<double>& to_photo, int 
 void compose(const Array<uint8_t>& photo, const Array<double>& to_crop, const Array<float>& flow,
              const Array<float>& mask, const Array<float>& light, const Array<float>& place,
              const Array<uint8_t>& picture, const Array<double>& window, Array<uint8_t> out,
-             int threads) {
+             bool whole, int threads) {
   expect("photo", photo, {kAny, kAny, 3});
   expect("to_crop", to_crop, {2, 3});
   expect("mask", mask, {kAny, mask.ndim() == 2 ? mask.shape(0) : kAny});
@@ -97,7 +101,7 @@ void compose(const Array<uint8_t>& photo, const Array<double>& to_crop, const Ar
                         mask.shape(0), place.shape(1), place.shape(2)};
   const moue::Mouth mouth{picture.data(), picture.shape(0), picture.shape(1), window.data()};
   moue::compose(photo.data(), photo.shape(0), photo.shape(1), to_crop.data(), maps, mouth, frame,
-                threads);
+                whole, threads);
 }
 
 // Kernels on a device take addresses there, and its stream; without a stream, addresses on the host,
@@ -265,16 +269,16 @@ PYBIND11_MODULE(_core, m) {
   m.doc() = "moue's compiled kernels; moue.kernels is the way to them.";
   const auto threads = py::arg("threads") = 0;
   m.def("skip_sum", &skip_sum<float>, py::arg("base").noconvert(), py::arg("residual").noconvert(),
-        py::arg("actions").noconvert(), py::arg("out").noconvert(), threads);
+        py::arg("actions").noconvert(), py::arg("sizes"), py::arg("out").noconvert(), threads);
   m.def("skip_sum", &skip_sum<moue::Half>, py::arg("base").noconvert(),
-        py::arg("residual").noconvert(), py::arg("actions").noconvert(), py::arg("out").noconvert(),
-        threads);
+        py::arg("residual").noconvert(), py::arg("actions").noconvert(), py::arg("sizes"),
+        py::arg("out").noconvert(), threads);
   m.def("preprocess", &preprocess, py::arg("photo").noconvert(), py::arg("to_photo").noconvert(),
         py::arg("taps"), py::arg("out").noconvert(), threads);
   m.def("compose", &compose, py::arg("photo").noconvert(), py::arg("to_crop").noconvert(),
         py::arg("flow").noconvert(), py::arg("mask").noconvert(), py::arg("light").noconvert(),
         py::arg("place").noconvert(), py::arg("picture").noconvert(),
-        py::arg("window").noconvert(), py::arg("out").noconvert(), threads);
+        py::arg("window").noconvert(), py::arg("out").noconvert(), py::arg("whole"), threads);
   m.def("device_skip_sum", &device_skip_sum, py::kw_only(), py::arg("base"), py::arg("residual"),
         py::arg("actions"), py::arg("out"), py::arg("frames"), py::arg("n"), py::arg("sizes"),
         py::arg("stream"));

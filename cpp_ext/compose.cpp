@@ -12,27 +12,26 @@
 namespace moue {
 namespace {
 
-constexpr int64_t kRun = 64;     // pixels that pass through the steps below together
+constexpr int64_t kRun = 128;    // pixels that pass through the steps below together
+constexpr int64_t kLanes = 16;   // and that, the last of a row made up, each step takes at once
 constexpr float kFar = 1 << 23;  // pixels, further than any motion
-constexpr float kThin = 0x1p-9f;  // a mask that changes no pixel by half a level
+constexpr float kThin = 0x1p-10f;  // a mask that changes no pixel by half a level, and counts as none
 
-// What a frame needs to know at one place of the square, side by side in memory: red, green, blue,
-// 255 for full light, and zero, then to where the pixel comes from, x and y in photo pixels, the
-// mask, and zero.
-struct alignas(32) Cell {
-  float light[4], motion[4];
+// What a frame needs to know at one place of the square: to where the pixel comes from, x and y in
+// photo pixels, the mask, and zero; or red, green, blue, 255 for full light, and zero.
+struct alignas(16) Cell {
+  float value[4];
 };
-using Float8 = float __attribute__((vector_size(32)));
 
-// A pixel of the mouth's picture.
+// A place in the mouth's picture, in its pixels.
 struct Node {
   float x, y;
 };
 
-// The maps as cells with their edges repeated once around: [size + 2, size + 2].
+// The maps as cells with their edges repeated once around: [size + 2, size + 2] of each.
 struct Grid {
   int64_t size, stride;
-  Cell* cells;
+  Cell *motion, *light;
 };
 
 // The same of where the mouth is looked up: [rows + 2, columns + 2]. The window begins at `left`,
@@ -51,27 +50,35 @@ T* room_for(int64_t count) {
   return room.data();
 }
 
-// One row of the grid; to_pixels [2, 2] turns flow into photo pixels.
+MOUE_INLINE float shown(float mask) { return mask > kThin ? (mask < 1 ? mask : 1) : 0; }
+
+// Whether so many places of the mask show anything.
+MOUE_INLINE bool any(const float* mask, int64_t count) {
+  int32_t some = 0;
+  for (int64_t j = 0; j < count; ++j) some |= mask[j] > kThin ? 1 : 0;
+  return some != 0;
+}
+
+// One row of the grid; to_pixels [2, 2] turns flow into photo pixels. Light is left as it is where
+// neither this row nor the next ones show any.
 MOUE_VERSIONS void fill_row(const Grid& grid, int64_t i, const Maps& maps, const float* to_pixels) {
-  const int64_t size = grid.size, plane = size * size,
-                from = clamp<int64_t>(i - 1, 0, size - 1) * size;
+  const int64_t size = grid.size, plane = size * size;
+  const auto row_of = [=](int64_t k) { return clamp<int64_t>(k - 1, 0, size - 1) * size; };
+  const int64_t from = row_of(i), before = row_of(i - 1), after = row_of(i + 1);
   const float *x = maps.flow + from, *y = x + plane, *m = maps.mask + from;
   const float *red = maps.light + from, *green = red + plane, *blue = green + plane;
   const float xx = to_pixels[0], xy = to_pixels[1], yx = to_pixels[2], yy = to_pixels[3];
-  Cell* __restrict row = grid.cells + i * grid.stride;
-  for (int64_t j = 0; j < size; ++j) {
-    Cell& cell = row[j + 1];
-    cell.light[0] = 255 * red[j];
-    cell.light[1] = 255 * green[j];
-    cell.light[2] = 255 * blue[j];
-    cell.light[3] = 0;
-    cell.motion[0] = xx * x[j] + xy * y[j];
-    cell.motion[1] = yx * x[j] + yy * y[j];
-    cell.motion[2] = clamp(m[j], 0.0f, 1.0f);
-    cell.motion[3] = 0;
-  }
-  row[0] = row[1];
-  row[size + 1] = row[size];
+  Cell* __restrict motion = grid.motion + i * grid.stride;
+  for (int64_t j = 0; j < size; ++j)
+    motion[j + 1] = {xx * x[j] + xy * y[j], yx * x[j] + yy * y[j], shown(m[j]), 0};
+  motion[0] = motion[1];
+  motion[size + 1] = motion[size];
+  if (!any(maps.mask + before, after + size - before)) return;
+  Cell* __restrict light = grid.light + i * grid.stride;
+  for (int64_t j = 0; j < size; ++j)
+    light[j + 1] = {255 * red[j], 255 * green[j], 255 * blue[j], 0};
+  light[0] = light[1];
+  light[size + 1] = light[size];
 }
 
 Nodes fill_nodes(const Maps& maps, const Mouth& mouth) {
@@ -95,33 +102,66 @@ Nodes fill_nodes(const Maps& maps, const Mouth& mouth) {
           before(mouth.window[1]), static_cast<float>(per_cell), nodes};
 }
 
-// The grid between a cell and its three neighbours, at the parts fx and fy of the way.
-MOUE_INLINE void interpolate(const Cell* upper, const Cell* lower, float fx, float fy, Cell& out) {
-  Float8 a, b, c, d;
-  std::memcpy(&a, upper, sizeof a);
-  std::memcpy(&b, upper + 1, sizeof b);
-  std::memcpy(&c, lower, sizeof c);
-  std::memcpy(&d, lower + 1, sizeof d);
-  a += fx * (b - a);
-  c += fx * (d - c);
-  a += fy * (c - a);
-  std::memcpy(&out, &a, sizeof a);
-}
-
 // Where so many pixels of a picture are looked up, and what stands there.
 struct Looks {
-  alignas(64) int32_t place[kRun];         // bytes to the upper left pixel
-  alignas(64) int32_t below[kRun];         // bytes on to the neighbours in the next row
-  alignas(64) float fx[kRun], fy[kRun];    // the way to the right and the lower ones
-  alignas(64) uint32_t corners[4][kRun];   // four bytes of the picture each
+  alignas(64) int32_t place[kRun];       // bytes to the upper left pixel or cell
+  alignas(64) int32_t below[kRun];       // bytes on to the neighbours in the next row
+  alignas(64) float fx[kRun], fy[kRun];  // the way to the right and the lower ones
+  alignas(64) uint64_t upper[kRun], lower[kRun];  // two pixels of the picture each
 };
 
 struct Run {
-  alignas(64) Cell layers[kRun];
+  alignas(64) float motion[3][kRun];  // x, y, mask
+  alignas(64) float light[3][kRun];
   alignas(64) Node seen[kRun];
   alignas(64) uint32_t rgb[kRun];
   Looks looks;
 };
+
+// Pixel j of each half of eight: the cells between the two that are named by their bytes, side by
+// side, and their neighbours.
+template <int j>
+MOUE_INLINE void between_cells(const char* cells, int64_t line, const int32_t* place,
+                               const float* fy, const Float8& fx, Float8& out) {
+  const char *first = cells + place[j], *second = cells + place[j + 4];
+  Float8 a, b, c, d;
+  std::memcpy(&a, first, sizeof a);
+  std::memcpy(&b, first + line, sizeof b);
+  std::memcpy(&c, second, sizeof c);
+  std::memcpy(&d, second + line, sizeof d);
+  a += fy[j] * (b - a);
+  c += fy[j + 4] * (d - c);
+  const Float8 left = MOUE_SHUFFLE(a, c, 0, 1, 2, 3, 8, 9, 10, 11);
+  const Float8 right = MOUE_SHUFFLE(a, c, 4, 5, 6, 7, 12, 13, 14, 15);
+  out = left + MOUE_SHUFFLE(fx, fx, j, j, j, j, j + 4, j + 4, j + 4, j + 4) * (right - left);
+}
+
+// The cells at so many places, value by value; eight pixels go together, four in each half.
+MOUE_INLINE void spread(const Cell* cells, int64_t stride, const Looks& looks, int64_t count,
+                        float (*out)[kRun]) {
+  const char* bytes = reinterpret_cast<const char*>(cells);
+  const auto line = stride * static_cast<int64_t>(sizeof(Cell));
+  for (int64_t k = 0; k < count; k += 8) {
+    const int32_t* place = looks.place + k;
+    const float* fy = looks.fy + k;
+    Float8 fx, a, b, c, d;
+    std::memcpy(&fx, looks.fx + k, sizeof fx);
+    between_cells<0>(bytes, line, place, fy, fx, a);
+    between_cells<1>(bytes, line, place, fy, fx, b);
+    between_cells<2>(bytes, line, place, fy, fx, c);
+    between_cells<3>(bytes, line, place, fy, fx, d);
+    const Float8 xy01 = MOUE_SHUFFLE(a, b, 0, 8, 1, 9, 4, 12, 5, 13);
+    const Float8 xy23 = MOUE_SHUFFLE(c, d, 0, 8, 1, 9, 4, 12, 5, 13);
+    const Float8 z01 = MOUE_SHUFFLE(a, b, 2, 10, 3, 11, 6, 14, 7, 15);
+    const Float8 z23 = MOUE_SHUFFLE(c, d, 2, 10, 3, 11, 6, 14, 7, 15);
+    const Float8 x = MOUE_SHUFFLE(xy01, xy23, 0, 1, 8, 9, 4, 5, 12, 13);
+    const Float8 y = MOUE_SHUFFLE(xy01, xy23, 2, 3, 10, 11, 6, 7, 14, 15);
+    const Float8 z = MOUE_SHUFFLE(z01, z23, 0, 1, 8, 9, 4, 5, 12, 13);
+    std::memcpy(out[0] + k, &x, sizeof x);
+    std::memcpy(out[1] + k, &y, sizeof y);
+    std::memcpy(out[2] + k, &z, sizeof z);
+  }
+}
 
 // A position along one axis as a whole pixel within the photo and the part beyond it.
 MOUE_INLINE void split(int32_t from, float motion, int32_t last, int32_t& whole, float& part) {
@@ -146,34 +186,51 @@ MOUE_INLINE void look(Looks& looks, int64_t k, const Photo& photo, int32_t x, fl
 }
 
 MOUE_INLINE void fetch(Looks& looks, int64_t begin, int64_t end, const Photo& photo) {
-  for (int64_t k = begin; k < end; ++k) {
-    const uint64_t above = photo.pair(looks.place[k]);
-    const uint64_t below = photo.pair(looks.place[k] + looks.below[k]);
-    looks.corners[0][k] = static_cast<uint32_t>(above);
-    looks.corners[1][k] = static_cast<uint32_t>(above >> 24);
-    looks.corners[2][k] = static_cast<uint32_t>(below);
-    looks.corners[3][k] = static_cast<uint32_t>(below >> 24);
+  const auto last = static_cast<int32_t>(photo.height * photo.width * 3 - 8);
+  int32_t most = 0;
+  for (int64_t k = begin; k < end; ++k)
+    most = std::max(most, looks.place[k] + looks.below[k]);
+  if (most <= last) {
+    for (int64_t k = begin; k < end; ++k) {
+      const uint8_t* upper = photo.pixels + looks.place[k];
+      asm("" : "+r"(upper));  // Compilers would gather these in vectors, which takes twice as long.
+      std::memcpy(&looks.upper[k], upper, 8);
+      std::memcpy(&looks.lower[k], upper + looks.below[k], 8);
+    }
+    return;
+  }
+  for (int64_t k = begin; k < end; ++k) {  // some of them would reach beyond the photo's last byte
+    looks.upper[k] = photo.pair(looks.place[k]);
+    looks.lower[k] = photo.pair(looks.place[k] + looks.below[k]);
   }
 }
 
-MOUE_INLINE float channel(uint32_t bytes, int shift) {
-  return static_cast<float>(static_cast<int32_t>(bytes >> shift & 0xff));
+MOUE_INLINE float channel(uint64_t bytes, int shift) {
+  return static_cast<float>(static_cast<int32_t>(static_cast<uint32_t>(bytes >> shift) & 0xff));
 }
 
 // One colour of what was fetched, in 0..255.
 MOUE_INLINE float seen(const Looks& looks, int64_t k, int c) {
-  const float fx = looks.fx[k], fy = looks.fy[k];
-  const float a = channel(looks.corners[0][k], 8 * c), b = channel(looks.corners[1][k], 8 * c);
-  const float d = channel(looks.corners[2][k], 8 * c), e = channel(looks.corners[3][k], 8 * c);
-  const float above = a + fx * (b - a), below = d + fx * (e - d);
-  return above + fy * (below - above);
+  const uint64_t upper = looks.upper[k], lower = looks.lower[k];
+  const float a = channel(upper, 8 * c), b = channel(upper, 24 + 8 * c);
+  const float d = channel(lower, 8 * c), e = channel(lower, 24 + 8 * c);
+  const float above = a + looks.fx[k] * (b - a), below = d + looks.fx[k] * (e - d);
+  return above + looks.fy[k] * (below - above);
 }
 
 // One colour of a pixel, rounded.
+template <bool kPainted>
 MOUE_INLINE uint32_t blend(const Run& run, int64_t k, int c) {
-  const float warped = seen(run.looks, k, c), paint = clamp(run.layers[k].light[c], 0.0f, 255.0f);
-  const float mixed = warped + run.layers[k].motion[2] * (paint - warped);
+  float mixed = seen(run.looks, k, c);
+  if constexpr (kPainted)
+    mixed += run.motion[2][k] * (clamp(run.light[c][k], 0.0f, 255.0f) - mixed);
   return static_cast<uint32_t>(static_cast<int32_t>(mixed + 0.5f)) << 8 * c;
+}
+
+template <bool kPainted>
+MOUE_INLINE void blend(Run& run, int64_t count) {
+  for (int64_t k = 0; k < count; ++k)
+    run.rgb[k] = blend<kPainted>(run, k, 0) | blend<kPainted>(run, k, 1) | blend<kPainted>(run, k, 2);
 }
 
 // The picture's coordinates between a node and its three neighbours, at the parts fx and fy of the way.
@@ -189,8 +246,8 @@ MOUE_INLINE Node between(const Node* upper, const Node* lower, float fx, float f
 // run's first pixel stands at (x, y) in the grid.
 MOUE_INLINE void paint_mouth(Run& run, int64_t begin, int64_t end, const Photo& picture,
                              const Nodes& nodes, float x, float y, float step_x, float step_y) {
-  while (begin < end && run.layers[begin].motion[2] < kThin) ++begin;
-  while (begin < end && run.layers[end - 1].motion[2] < kThin) --end;
+  while (begin < end && run.motion[2][begin] == 0) ++begin;
+  while (begin < end && run.motion[2][end - 1] == 0) --end;
   const auto stride = nodes.columns + 2;
   const auto right = static_cast<float>(nodes.columns), bottom = static_cast<float>(nodes.rows);
   Looks& looks = run.looks;
@@ -211,8 +268,8 @@ MOUE_INLINE void paint_mouth(Run& run, int64_t begin, int64_t end, const Photo& 
   for (int64_t k = begin; k < end; ++k)
     look(looks, k, picture, 0, run.seen[k].x, 0, run.seen[k].y);
   fetch(looks, begin, end, picture);
-  for (int64_t k = begin; k < end; ++k)
-    for (int c = 0; c < 3; ++c) run.layers[k].light[c] *= seen(looks, k, c) * (1.0f / 255);
+  for (int c = 0; c < 3; ++c)
+    for (int64_t k = begin; k < end; ++k) run.light[c][k] *= seen(looks, k, c) * (1.0f / 255);
 }
 
 // The pixels [begin, begin + count) of row i; each is (step_x, step_y) in the grid from the last.
@@ -221,63 +278,81 @@ MOUE_VERSIONS void compose_run(const Photo& photo, const Grid& grid, const Photo
                                int64_t count, float step_x, float step_y, uint8_t* out) {
   Run run;
   Looks& looks = run.looks;
-  const auto stride = static_cast<int32_t>(grid.stride);
+  const auto stride = static_cast<int32_t>(grid.stride), last = static_cast<int32_t>(count - 1);
   const auto first = static_cast<float>(begin - row.begin);
-  for (int32_t k = 0; k < count; ++k) {
-    const float along = first + static_cast<float>(k);
+  const int64_t whole = (count + kLanes - 1) / kLanes * kLanes;
+  for (int32_t k = 0; k < whole; ++k) {
+    const float along = first + static_cast<float>(k < last ? k : last);
     const float x = row.x + along * step_x, y = row.y + along * step_y;
     const auto x0 = static_cast<int32_t>(x), y0 = static_cast<int32_t>(y);
-    looks.place[k] = y0 * stride + x0;
+    looks.place[k] = (y0 * stride + x0) * static_cast<int32_t>(sizeof(Cell));
     looks.fx[k] = x - static_cast<float>(x0);
     looks.fy[k] = y - static_cast<float>(y0);
   }
-  for (int64_t k = 0; k < count; ++k) {
-    const Cell* upper = grid.cells + looks.place[k];
-    interpolate(upper, upper + stride, looks.fx[k], looks.fy[k], run.layers[k]);
+  spread(grid.motion, stride, looks, whole, run.motion);
+  int32_t painted = 0;
+  for (int64_t k = 0; k < whole; ++k) painted |= run.motion[2][k] > 0 ? 1 : 0;
+  if (painted) {
+    spread(grid.light, stride, looks, whole, run.light);
+    const int64_t mouth = std::max<int64_t>(row.mouth.begin - begin, 0);
+    const int64_t beyond = std::min<int64_t>(row.mouth.end - begin, count);
+    if (mouth < beyond)
+      paint_mouth(run, mouth, beyond, picture, nodes, row.x + first * step_x,
+                  row.y + first * step_y, step_x, step_y);
   }
-  const int64_t mouth = std::max<int64_t>(row.mouth.begin - begin, 0);
-  const int64_t beyond = std::min<int64_t>(row.mouth.end - begin, count);
-  if (mouth < beyond)
-    paint_mouth(run, mouth, beyond, picture, nodes, row.x + first * step_x, row.y + first * step_y,
-                step_x, step_y);
   const auto x = static_cast<int32_t>(begin), y = static_cast<int32_t>(i);
-  for (int32_t k = 0; k < count; ++k)
-    look(looks, k, photo, x + k, run.layers[k].motion[0], y, run.layers[k].motion[1]);
-  fetch(looks, 0, count, photo);
-  for (int64_t k = 0; k < count; ++k)
-    run.rgb[k] = blend(run, k, 0) | blend(run, k, 1) | blend(run, k, 2);
+  for (int32_t k = 0; k < whole; ++k)
+    look(looks, k, photo, x + k, run.motion[0][k], y, run.motion[1][k]);
+  fetch(looks, 0, whole, photo);
+  if (painted)
+    blend<true>(run, whole);
+  else
+    blend<false>(run, whole);
   for (int64_t k = 0; k + 1 < count; ++k)  // its fourth byte is the next pixel's first
     std::memcpy(out + 3 * k, &run.rgb[k], 4);
   std::memcpy(out + 3 * (count - 1), &run.rgb[count - 1], 3);
 }
 
+// What the square leaves of row i.
+void copy_around(const Photo& photo, int64_t i, const Row& row, uint8_t* out) {
+  const int64_t line = i * photo.width;
+  const auto copy = [&](int64_t begin, int64_t end) {
+    std::memcpy(out + 3 * (line + begin), photo.pixels + 3 * (line + begin),
+                static_cast<size_t>(3 * (end - begin)));
+  };
+  copy(0, row.begin);
+  copy(row.end, photo.width);
+}
+
 }  // namespace
 
 void compose(const uint8_t* pixels, int64_t height, int64_t width, const double* m,
-             const Maps& maps, const Mouth& mouth, uint8_t* out, int threads) {
+             const Maps& maps, const Mouth& mouth, uint8_t* out, bool whole, int threads) {
   const double determinant = m[0] * m[4] - m[1] * m[3];
   const float to_pixels[4] = {
       static_cast<float>(m[4] / determinant), static_cast<float>(-m[1] / determinant),
       static_cast<float>(-m[3] / determinant), static_cast<float>(m[0] / determinant)};
   const int64_t size = maps.size, stride = size + 2;
-  const Grid grid{size, stride, room_for<Cell>(stride * stride)};
+  Cell* room = room_for<Cell>(2 * stride * stride);
+  const Grid grid{size, stride, room, room + stride * stride};
   const Nodes nodes = fill_nodes(maps, mouth);
-  parallel_for(stride, 32, threads, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) fill_row(grid, i, maps, to_pixels);
-  });
-
   const Photo photo{pixels, height, width}, picture{mouth.picture, mouth.height, mouth.width};
   const Window window = {mouth.window[0], mouth.window[1], mouth.window[2], mouth.window[3]};
   const auto cells = static_cast<double>(size);
   const auto step_x = static_cast<float>(m[0] * cells), step_y = static_cast<float>(m[3] * cells);
-  parallel_for(height, 16, threads, [&](int64_t first, int64_t last) {
+  const auto fill = [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) fill_row(grid, i, maps, to_pixels);
+  };
+  const auto write = [&](int64_t first, int64_t last) {
     for (int64_t i = first; i < last; ++i) {
       const Row row = square_row(m, i, width, size, window);
+      if (whole) copy_around(photo, i, row, out);
       for (int64_t j = row.begin; j < row.end; j += kRun)
         compose_run(photo, grid, picture, nodes, row, i, j, std::min(kRun, row.end - j), step_x,
                     step_y, out + (i * width + j) * 3);
     }
-  });
+  };
+  parallel_steps(stride, 32, fill, height, 16, write, threads);
 }
 
 }  // namespace moue

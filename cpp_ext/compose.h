@@ -21,8 +21,8 @@ struct Mouth {
 };
 
 // photo and out uint8 [height, width, 3]; to_crop [2, 3]: u = M (x, y, 1).
-// Writes only the pixels of `out` whose centre lies in the square.
+// Writes the pixels of `out` whose centre lies in the square; with `whole` the photo around it too.
 void compose(const uint8_t* photo, int64_t height, int64_t width, const double* to_crop,
-             const Maps& maps, const Mouth& mouth, uint8_t* out, int threads);
+             const Maps& maps, const Mouth& mouth, uint8_t* out, bool whole, int threads);
 
 }  // namespace moue

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <thread>
 
 namespace moue {
 
@@ -26,6 +27,30 @@ void parallel_for(int64_t count, int64_t grain, int threads, const Body& body) {
       body(begin, std::min(begin + grain, count));
   };
   const int64_t pieces = (count + grain - 1) / grain;
+  const int64_t wanted = std::min<int64_t>(threads > 0 ? threads : available_threads(), pieces);
+  if (wanted <= 1)
+    work();
+  else
+    run_on_threads(static_cast<int>(wanted - 1), work);
+}
+
+// Calls first(begin, end) over [0, firsts), and when all of that is done second(begin, end) over
+// [0, seconds), both in pieces of their grain, on threads that are woken once.
+template <class First, class Second>
+void parallel_steps(int64_t firsts, int64_t first_grain, const First& first, int64_t seconds,
+                    int64_t second_grain, const Second& second, int threads) {
+  std::atomic<int64_t> next_first{0}, next_second{0}, done{0};
+  const auto work = [&] {
+    for (int64_t begin; (begin = next_first.fetch_add(first_grain)) < firsts;) {
+      const int64_t end = std::min(begin + first_grain, firsts);
+      first(begin, end);
+      done += end - begin;
+    }
+    while (done < firsts) std::this_thread::yield();
+    for (int64_t begin; (begin = next_second.fetch_add(second_grain)) < seconds;)
+      second(begin, std::min(begin + second_grain, seconds));
+  };
+  const int64_t pieces = (seconds + second_grain - 1) / second_grain;
   const int64_t wanted = std::min<int64_t>(threads > 0 ? threads : available_threads(), pieces);
   if (wanted <= 1)
     work();

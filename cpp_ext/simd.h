@@ -13,3 +13,12 @@
 
 // Becomes part of whichever version it is called from.
 #define MOUE_INLINE inline __attribute__((always_inline))
+
+// Eight lanes out of the sixteen of a and b, which are counted on.
+using Float8 = float __attribute__((vector_size(32)));
+using Int8 = int32_t __attribute__((vector_size(32)));
+#ifdef __clang__
+#define MOUE_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define MOUE_SHUFFLE(a, b, ...) __builtin_shuffle(a, b, Int8{__VA_ARGS__})
+#endif

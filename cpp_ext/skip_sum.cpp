@@ -14,9 +14,9 @@
 namespace moue {
 namespace {
 
-constexpr int64_t kTerms = 4;            // that are added in one pass over the sum
-constexpr int64_t kBlock = 1024;         // floats; those of every term stay in the nearest cache
-constexpr int64_t kGrain = 16 * kBlock;  // floats worth another thread
+constexpr int64_t kTerms = 4;     // that are added in one pass over the sum
+constexpr int64_t kBlock = 1024;  // floats; those of every term stay in the nearest cache
+constexpr int64_t kGrain = 16;    // blocks worth another thread
 
 template <class Residual>
 struct Term {
@@ -80,23 +80,41 @@ MOUE_VERSIONS void add_terms(const float* const* e, const float* a, int64_t term
     for (int64_t i = 0; i < count; ++i) sum[i] += a[k] * e[k][i];
 }
 
+// Some cells of one level, and where the first frame's sum of them goes; those of the next frames
+// follow a level's size apart.
+struct Block {
+  int64_t at, count, out, size;
+};
+
+std::vector<Block> blocks_of(const std::vector<int64_t>& sizes, int64_t frames) {
+  std::vector<Block> blocks;
+  int64_t begin = 0;
+  for (const int64_t size : sizes) {
+    for (int64_t at = 0; at < size; at += kBlock)
+      blocks.push_back({begin + at, std::min(kBlock, size - at), frames * begin + at, size});
+    begin += size;
+  }
+  return blocks;
+}
+
 template <class Residual>
-void add(const float* base, const std::vector<Term<Residual>>& terms, int64_t at, int64_t count,
+void add(const float* base, const std::vector<Term<Residual>>& terms, const Block& block,
          float* out) {
   alignas(64) float room[kTerms][kBlock];
   const float* e[kTerms];
   float a[kTerms];
-  std::memcpy(out + at, base + at, static_cast<size_t>(count) * sizeof *out);
+  std::memcpy(out, base + block.at, static_cast<size_t>(block.count) * sizeof *out);
   const auto all = static_cast<int64_t>(terms.size());
   for (int64_t first = 0; first < all; first += kTerms) {
     const int64_t some = std::min(kTerms, all - first);
     for (int64_t k = 0; k < some; ++k) {
       const Term<Residual>& term = terms[static_cast<size_t>(first + k)];
+      const Residual* residual = term.residual + block.at;
       a[k] = term.weight;
-      foresee(term.residual + at + count, count);
-      e[k] = as_floats(term.residual + at, count, room[k]);
+      foresee(residual + block.count, block.count);
+      e[k] = as_floats(residual, block.count, room[k]);
     }
-    add_terms(e, a, some, count, out + at);
+    add_terms(e, a, some, block.count, out);
   }
 }
 
@@ -104,22 +122,27 @@ void add(const float* base, const std::vector<Term<Residual>>& terms, int64_t at
 
 template <class Residual>
 void skip_sum(const float* base, const Residual* residual, const float* actions, float* out,
-              int64_t frames, int64_t n, int64_t size, int threads) {
+              int64_t frames, int64_t n, const std::vector<int64_t>& sizes, int threads) {
+  int64_t cells = 0;
+  for (const int64_t size : sizes) cells += size;
   std::vector<std::vector<Term<Residual>>> terms(static_cast<size_t>(frames));
   for (int64_t t = 0; t < frames; ++t)
     for (int64_t i = 0; i < n; ++i)
       if (const float weight = actions[t * n + i]; weight != 0)
-        terms[static_cast<size_t>(t)].push_back({weight, residual + i * size});
-  parallel_for(size, kGrain, threads, [&](int64_t begin, int64_t end) {
-    for (int64_t at = begin; at < end; at += kBlock)
+        terms[static_cast<size_t>(t)].push_back({weight, residual + i * cells});
+  const std::vector<Block> blocks = blocks_of(sizes, frames);
+  parallel_for(static_cast<int64_t>(blocks.size()), kGrain, threads, [&](int64_t k, int64_t end) {
+    for (; k < end; ++k) {
+      const Block& block = blocks[static_cast<size_t>(k)];
       for (int64_t t = 0; t < frames; ++t)
-        add(base, terms[static_cast<size_t>(t)], at, std::min(kBlock, end - at), out + t * size);
+        add(base, terms[static_cast<size_t>(t)], block, out + block.out + t * block.size);
+    }
   });
 }
 
-template void skip_sum(const float*, const float*, const float*, float*, int64_t, int64_t, int64_t,
-                       int);
-template void skip_sum(const float*, const Half*, const float*, float*, int64_t, int64_t, int64_t,
-                       int);
+template void skip_sum(const float*, const float*, const float*, float*, int64_t, int64_t,
+                       const std::vector<int64_t>&, int);
+template void skip_sum(const float*, const Half*, const float*, float*, int64_t, int64_t,
+                       const std::vector<int64_t>&, int);
 
 }  // namespace moue

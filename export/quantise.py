@@ -127,7 +127,7 @@ class _Features(CalibrationDataReader):
                 face = animator.prepare(photo).faces[0]
             except NoFaceError:
                 continue
-            features = face.skips(vectors)
+            features = face.features.skips(vectors)
             for k in range(len(vectors)):
                 frame = {
                     name: array[k : k + 1] if name.startswith("skip") else array

@@ -142,11 +142,10 @@ def test_residuals_of_resting_actions_are_never_read(
 ) -> None:
     face = portrait.faces[0]
     moving = animator.actions.index("jawOpen")
-    poisoned = {}
-    for size, residual in face.residual.items():
-        poisoned[size] = np.full_like(residual, np.nan)
-        poisoned[size][moving] = residual[moving]
-    trap = replace(portrait, faces=(replace(face, residual=poisoned),))
+    poisoned = np.full_like(face.features.residual, np.nan)
+    poisoned[moving] = face.features.residual[moving]
+    features = replace(face.features, residual=poisoned)
+    trap = replace(portrait, faces=(replace(face, features=features),))
     weights = {"jawOpen": 0.7}
     assert np.array_equal(animator.frame(trap, weights), animator.frame(portrait, weights))
 
@@ -239,14 +238,14 @@ def test_what_fails_in_a_frame_of_a_curve_is_raised(
 def test_portraits_cannot_be_changed(portrait: moue.Portrait) -> None:
     face = portrait.faces[0]
     arrays = [portrait.photo, face.landmarks, face.rest_flow, face.rest_mask]
-    arrays += [*face.base.values(), *face.residual.values()]
+    arrays += [*face.features.still.values(), face.features.base, face.features.residual]
     for array in arrays:
         with pytest.raises(ValueError, match="read-only"):
             array[...] = 0
     with pytest.raises(FrozenInstanceError):
         portrait.faces = ()  # type: ignore[misc]
     with pytest.raises(TypeError):
-        face.base[4] = face.base[8]  # type: ignore[index]
+        face.features.still[4] = face.features.base  # type: ignore[index]
 
 
 def test_a_portrait_keeps_its_own_photo(animator: moue.Animator, portrait_photo: Photo) -> None:

@@ -210,6 +210,29 @@ def test_for_cpu_gives_the_same_numbers(
     assert np.array_equal(run(fast, {"x": x}), run(single, {"x": x}))
 
 
+@pytest.mark.parametrize(
+    ("behind", "at_once"), [("Conv", 12), ("Neg", 1), ("Conv of a shared weight", 1)]
+)
+def test_for_cpu_transposes_columns_of_all_channels_at_once(behind: str, at_once: int) -> None:
+    model = shuffle("CRD", (8, 8), known=True)
+    convolution, *others = model.graph.node
+    bias = np.random.default_rng(2).normal(size=24).astype(np.float16)
+    model.graph.initializer.append(numpy_helper.from_array(bias, "b"))
+    convolution.input.append("b")
+    if behind == "Neg":
+        convolution.output[0] = "wider"
+        others = [helper.make_node("Neg", ["wider"], ["wide"]), *others]
+    elif behind == "Conv of a shared weight":
+        others = [helper.make_node("Conv", ["x", "w"], ["unused"]), *others]
+    del model.graph.node[:]
+    model.graph.node.extend([convolution, *others])
+    single, fast = as_float32(model), for_cpu(model)
+    constants = {t.name: numpy_helper.to_array(t) for t in fast.graph.initializer}
+    assert constants["fine/columns/shape"].tolist() == [-1, 2, at_once * 64]
+    x = np.random.default_rng(1).normal(size=(2, 3, 8, 8)).astype(np.float32)
+    assert np.array_equal(run(fast, {"x": x}), run(single, {"x": x}))
+
+
 @pytest.mark.parametrize("graph", ["encoder", "decoder"])
 def test_for_cpu_of_a_bundle(tiny_bundle: Path, graph: str) -> None:
     bundle = load_bundle(tiny_bundle)

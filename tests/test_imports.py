@@ -16,7 +16,17 @@ SDK = ROOT / "sdk" / "moue"
 # A module imports from its own line or one above.
 LAYERS = (
     ("errors", "actions", "mouth"),
-    ("bundle", "crop", "expressions", "files", "graphs", "kernels", "photo", "progress"),
+    (
+        "bundle",
+        "crop",
+        "expressions",
+        "features",
+        "files",
+        "graphs",
+        "kernels",
+        "photo",
+        "progress",
+    ),
     ("runtimes",),
     ("animator",),
     ("parity", "provenance", "tracking", "video", "wire"),

@@ -5,6 +5,7 @@ def skip_sum(
     base: NDArray[np.float32],
     residual: NDArray[np.float32] | NDArray[np.float16],
     actions: NDArray[np.float32],
+    sizes: list[int],
     out: NDArray[np.float32],
     threads: int = 0,
 ) -> None: ...
@@ -25,6 +26,7 @@ def compose(
     picture: NDArray[np.uint8],
     window: NDArray[np.float64],
     out: NDArray[np.uint8],
+    whole: bool,
     threads: int = 0,
 ) -> None: ...
 def device_skip_sum(

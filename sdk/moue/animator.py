@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -23,6 +22,7 @@ from moue.bundle import Bundle, load_bundle
 from moue.crop import Face, Square, find_faces
 from moue.errors import NoFaceError, UsageError
 from moue.expressions import with_saved
+from moue.features import Features
 from moue.files import Closing
 from moue.kernels.cores import usable_cores
 from moue.mouth import Mouth, colour_of
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 
 SIDE_BY_SIDE = 8  # frames at most that are made at once: they must not fill the memory
 
-Features = Mapping[int, NDArray[np.float32]]  # by level size
-
 
 @dataclass(frozen=True, eq=False)
 class EncodedFace:
@@ -46,8 +44,7 @@ class EncodedFace:
     Attributes:
         square: where it is in the photo.
         landmarks: float32 [478, 3], photo pixels.
-        base: `e0`, float32 [C, h, w] by level size.
-        residual: `e_i`, float16 [n, C, h, w] by level size, where actions act.
+        features: `e0` and every `e_i`.
         rest_flow: float32 [2, S, S], the decoder's flow at a = 0, subtracted from every frame's.
         rest_mask: float32 [S, S], its mask at a = 0.
         mouth: the bundle's picture of a mouth, as detailed as this face is large, grey if the photo is.
@@ -55,8 +52,7 @@ class EncodedFace:
 
     square: Square
     landmarks: NDArray[np.float32] = field(repr=False)
-    base: Features = field(repr=False)
-    residual: Mapping[int, NDArray[np.float16]] = field(repr=False)
+    features: Features = field(repr=False)
     rest_flow: NDArray[np.float32] = field(repr=False)
     rest_mask: NDArray[np.float32] = field(repr=False)
     mouth: Mouth = field(repr=False)
@@ -65,31 +61,6 @@ class EncodedFace:
     def to_crop(self) -> NDArray[np.float64]:
         """`square.to_crop()`, computed once."""
         return self.square.to_crop()
-
-    def skips(
-        self, actions: NDArray[np.float32], out: Features | None = None, threads: int = 0
-    ) -> Tensors:
-        """What the decoder takes for T frames: eq. 7's sums, `F(I, a) = e0(I) + Σ a_i · e_i(I)`.
-
-        Args:
-            actions: float32 [T, n].
-            out: float32 [T, C, h, w] by level size, where actions act, to write the sums to;
-                allocated when None.
-            threads: for the sums; 0 takes every core this process may use.
-
-        Returns:
-            `skip_{size}` float32 [T, C, h, w] where actions act, `base_{size}` [1, C, h, w] elsewhere.
-        """
-        features: Tensors = {}
-        for size, base in self.base.items():
-            if size in self.residual:
-                room = None if out is None else out[size]
-                features[f"skip_{size}"] = kernels.skip_sum(
-                    base, self.residual[size], actions, room, threads=threads
-                )
-            else:
-                features[f"base_{size}"] = base[None]
-        return features
 
 
 @dataclass(frozen=True, eq=False)
@@ -242,25 +213,13 @@ class Animator(Closing):
         square = kernels.preprocess(
             photo, face.square.to_photo(), self.bundle.input_size, threads=self.threads
         )
-        features = self.runtime.encode(square[None])
-        base = {level.size: features[f"base_{level.size}"][0] for level in self.bundle.levels}
-        residual = {
-            level.size: features[f"residual_{level.size}"].astype(np.float16, copy=False)
-            for level in self.bundle.levels
-            if level.residual
-        }
-        rest = self.runtime.decode(
-            {
-                f"{'skip' if level.residual else 'base'}_{level.size}": base[level.size][None]
-                for level in self.bundle.levels
-            },
-            one_core=True,
-        )
+        features = Features.of(self.runtime.encode(square[None]), self.bundle.levels)
+        nothing = np.zeros((1, len(self.actions)), np.float32)
+        rest = self.runtime.decode(features.skips(nothing), one_core=True)
         return EncodedFace(
             face.square,
             _frozen(face.landmarks),
-            MappingProxyType({size: _frozen(array) for size, array in base.items()}),
-            MappingProxyType({size: _frozen(array) for size, array in residual.items()}),
+            features,
             _frozen(rest["flow"][0]),
             _frozen(rest["mask"][0, 0]),
             self.bundle.mouth.for_side(face.square.side).faded(colour_of(square)),
@@ -377,14 +336,9 @@ class Animator(Closing):
         """The decoder on eq. 7's sums, in memory that each thread keeps from frame to frame."""
         frames = len(vectors)
         if getattr(self._sums, "frames", None) != frames:
-            self._sums.frames = frames
-            self._sums.by_size = {
-                level.size: np.empty((frames, level.channels, level.size, level.size), np.float32)
-                for level in self.bundle.levels
-                if level.residual
-            }
-        features = face.skips(vectors, self._sums.by_size, threads)
-        return self.runtime.decode(features, one_core=threads == 1)
+            self._sums.frames, self._sums.room = frames, face.features.room(frames)
+        skips = face.features.skips(vectors, self._sums.room, threads)
+        return self.runtime.decode(skips, one_core=threads == 1)
 
 
 def _batches(vectors: Iterator[NDArray[np.float32]], size: int) -> Iterator[NDArray[np.float32]]:

@@ -274,8 +274,7 @@ def _steps(
     face, threads = portrait.faces[0], animator.threads
     vectors = np.zeros((batch, len(animator.actions)), np.float32)
     vectors[:, [animator.actions.index(name) for name in curve.actions]] = curve.values[-1]
-    sums = {size: np.empty((batch, *face.base[size].shape), np.float32) for size in face.residual}
-    sum_skips = partial(face.skips, vectors, sums, threads)
+    sum_skips = partial(face.features.skips, vectors, face.features.room(batch), threads)
     features = sum_skips()
     outputs = {name: array.copy() for name, array in animator.runtime.decode(features).items()}
     flow, mask = outputs["flow"][0] - face.rest_flow, outputs["mask"][0, 0] - face.rest_mask

@@ -26,27 +26,36 @@ MAPS = {"flow": zeros(2, 4, 4), "mask": zeros(4, 4), "light": zeros(3, 4, 4)}
 MOUTH = {"place": zeros(2, 1, 1), "picture": PHOTO, "window": np.array([0.0, 0, 1, 1])}
 
 
+def skip_sum(**changed):
+    given = {"base": zeros(6), "residual": zeros(1, 6), "actions": zeros(1, 1), "sizes": [2, 4]}
+    return core.skip_sum(**{**given, "out": zeros(6), **changed})
+
+
 def compose(**changed):
-    given = {"photo": PHOTO, "to_crop": MATRIX, **MAPS, **MOUTH, "out": PHOTO.copy()}
+    given = {
+        "photo": PHOTO,
+        "to_crop": MATRIX,
+        **MAPS,
+        **MOUTH,
+        "out": PHOTO.copy(),
+        "whole": False,
+    }
     return core.compose(**{**given, **changed})
 
 
 @pytest.mark.parametrize(
     ("call", "complaint"),
     [
-        (lambda: core.skip_sum(zeros(2, 3), zeros(1, 2, 3, 3), zeros(1, 1), zeros(1)), "base"),
+        (lambda: skip_sum(base=zeros(2, 3)), "base"),
         (
-            lambda: core.skip_sum(zeros(2, 3, 3), zeros(1, 2, 3, 4), zeros(1, 1), zeros(1)),
-            r"residual must be \[any, 2, 3, 3\], but got \[1, 2, 3, 4\]",
+            lambda: skip_sum(residual=zeros(1, 7)),
+            r"residual must be \[any, 6\], but got \[1, 7\]",
         ),
-        (
-            lambda: core.skip_sum(zeros(2, 3, 3), zeros(1, 2, 3, 3), zeros(1, 2), zeros(1)),
-            "actions",
-        ),
-        (
-            lambda: core.skip_sum(zeros(2, 3, 3), zeros(1, 2, 3, 3), zeros(1, 1), zeros(1)),
-            "out",
-        ),
+        (lambda: skip_sum(actions=zeros(1, 2)), "actions"),
+        (lambda: skip_sum(out=zeros(5)), "out"),
+        (lambda: skip_sum(sizes=[2, 5]), "sizes"),
+        (lambda: skip_sum(sizes=[8, -2]), "sizes"),
+        (lambda: skip_sum(sizes=[6, 0]), "sizes"),
         (lambda: core.preprocess(PHOTO[0], MATRIX, 1, zeros(3, 4, 4)), "photo"),
         (lambda: core.preprocess(PHOTO[:0], MATRIX, 1, zeros(3, 4, 4)), "photo"),
         (lambda: core.preprocess(PHOTO, np.eye(3), 1, zeros(3, 4, 4)), "to_photo"),

@@ -19,7 +19,7 @@ def zeros(*shape, dtype=np.float32):
 
 
 def skip_sum(**changed):
-    good = {"base": zeros(2, 3, 3), "residual": zeros(4, 2, 3, 3), "actions": zeros(1, 4)}
+    good = {"base": zeros(18), "residual": zeros(4, 18), "actions": zeros(1, 4), "sizes": [8, 10]}
     return kernels.skip_sum(**{**good, **changed})
 
 
@@ -36,15 +36,18 @@ def compose(**changed):
 @pytest.mark.parametrize(
     ("kernel", "changed", "complaint"),
     [
-        (skip_sum, {"base": None}, r"base must be float32 \[C, h, w\], but got NoneType"),
-        (skip_sum, {"base": zeros(0, 3, 3)}, r"base must be .*, but got float32 \[0, 3, 3\]"),
-        (skip_sum, {"residual": zeros(4, 2, 3, 4)}, r"residual must be float32 or float16 \[n, 2"),
-        (skip_sum, {"residual": zeros(4, 2, 3, 3, dtype=float)}, "residual must be"),
+        (skip_sum, {"base": None}, r"base must be float32 \[cells\], but got NoneType"),
+        (skip_sum, {"base": zeros(0)}, r"base must be .*, but got float32 \[0\]"),
+        (skip_sum, {"residual": zeros(4, 19)}, r"residual must be float32 or float16 \[n, 18\]"),
+        (skip_sum, {"residual": zeros(4, 18, dtype=float)}, "residual must be"),
+        (skip_sum, {"sizes": [8, 9]}, r"sizes must be positive and add up to 18, but got \[8, 9\]"),
+        (skip_sum, {"sizes": [20, -2]}, "sizes must be positive"),
+        (skip_sum, {"sizes": []}, "sizes must be positive"),
         (skip_sum, {"actions": zeros(1, 5)}, r"actions must be float32 \[T, 4\]"),
         (skip_sum, {"actions": zeros(4)}, "actions must be"),
         (skip_sum, {"actions": zeros(1, 4, dtype=">f4")}, "actions must be"),
-        (skip_sum, {"out": zeros(2, 2, 3, 3)}, r"out must be float32 \[1, 2, 3, 3\]"),
-        (skip_sum, {"out": zeros(1, 2, 3, 6)[..., ::2]}, "out must be writeable and C-contiguous"),
+        (skip_sum, {"out": zeros(36)}, r"out must be float32 \[18\]"),
+        (skip_sum, {"out": zeros(36)[::2]}, "out must be writeable and C-contiguous"),
         (skip_sum, {"threads": -1}, "threads must be at least 0, but got -1"),
         (
             preprocess,

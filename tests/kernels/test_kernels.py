@@ -58,39 +58,54 @@ def maps_of(rng, size, motion=0.2):
 
 
 @fuzzed
-@given(seeds, *[st.integers(1, 9)] * 5, st.sampled_from([np.float32, np.float16]), st.data())
-def test_skip_sum_is_the_reference(rng, frames, n, channels, h, w, dtype, data):
-    base = rng.normal(size=(channels, h, w)).astype(np.float32)
-    residual = rng.normal(size=(n, channels, h, w)).astype(dtype)
+@given(
+    seeds,
+    st.integers(1, 9),
+    st.integers(1, 9),
+    st.lists(st.integers(1, 300) | st.sampled_from([1024, 3000]), min_size=1, max_size=4),
+    st.sampled_from([np.float32, np.float16]),
+    st.data(),
+)
+def test_skip_sum_is_the_reference(rng, frames, n, sizes, dtype, data):
+    base = rng.normal(size=sum(sizes)).astype(np.float32)
+    residual = rng.normal(size=(n, base.size)).astype(dtype)
     share = data.draw(st.sampled_from([0, 0.5, 1]))  # no action, some, every one
     actions = rng.random((frames, n), np.float32) * (rng.random((frames, n)) < share)
     actions = actions.astype(np.float32)
     unused = ~actions.any(0)
     residual[unused] = np.nan  # would show in the sum, were it read
-    expected = np.empty((frames, *base.shape), np.float32)
-    kernels.skip_sum_reference(base, residual, actions, expected)
-    total = kernels.skip_sum(base, residual, actions, threads=data.draw(st.integers(0, 3)))
+    expected = np.empty(frames * base.size, np.float32)
+    kernels.skip_sum_reference(base, residual, actions, sizes, expected)
+    total = kernels.skip_sum(base, residual, actions, sizes, threads=data.draw(st.integers(0, 3)))
     np.testing.assert_array_equal(total, expected)
 
 
+def test_skip_sum_lays_out_levels_one_after_another_and_frames_within_them():
+    base, residual = np.array([1, 2, 3], np.float32), np.array([[10, 20, 30]], np.float32)
+    actions = np.array([[0], [1]], np.float32)
+    total = kernels.skip_sum(base, residual, actions, [1, 2])
+    assert total.tolist() == [1, 11, 2, 3, 22, 33]
+
+
 def test_skip_sum_reads_every_half_float():
-    halves = np.arange(2**16, dtype=np.uint16).view(np.float16).reshape(1, 1, 256, 256)
-    base = np.zeros((1, 256, 256), np.float32)
+    halves = np.arange(2**16, dtype=np.uint16).view(np.float16)[None]
+    base = np.zeros(2**16, np.float32)
     with np.errstate(invalid="ignore"):  # half of the infinities' neighbours are signalling NaN
-        total = kernels.skip_sum(base, halves, np.ones((1, 1), np.float32))
-        np.testing.assert_array_equal(total, halves.astype(np.float32))
+        total = kernels.skip_sum(base, halves, np.ones((1, 1), np.float32), [base.size])
+        np.testing.assert_array_equal(total, halves[0].astype(np.float32))
 
 
 def test_skip_sum_of_several_blocks_and_threads():
     rng = np.random.default_rng(0)
-    base = rng.normal(size=(16, 65, 63)).astype(np.float32)
-    residual = rng.normal(size=(5, *base.shape)).astype(np.float32)
+    sizes = [16 * 65 * 63, 700]
+    base = rng.normal(size=sum(sizes)).astype(np.float32)
+    residual = rng.normal(size=(5, base.size)).astype(np.float32)
     actions = rng.random((3, 5), np.float32)
-    expected = np.empty((3, *base.shape), np.float32)
-    kernels.skip_sum_reference(base, residual, actions, expected)
+    expected = np.empty(3 * base.size, np.float32)
+    kernels.skip_sum_reference(base, residual, actions, sizes, expected)
     for threads in (1, 2, 7):
         out = np.full_like(expected, np.nan)
-        assert kernels.skip_sum(base, residual, actions, out, threads=threads) is out
+        assert kernels.skip_sum(base, residual, actions, sizes, out, threads=threads) is out
         np.testing.assert_array_equal(out, expected)
 
 
@@ -126,10 +141,13 @@ def test_compose_is_the_reference(rng, height, width, size, data):
     window = np.array(mouth.window)
     kernels.compose_reference(photo, to_crop, *maps, mouth.picture, window, expected)
     frame = kernels.compose(photo, to_crop, *maps, mouth, canvas.copy())
+    whole = kernels.compose(photo, to_crop, *maps, mouth, threads=data.draw(st.integers(0, 3)))
     x, y = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
     u = [row[0] * x + row[1] * y + row[2] for row in to_crop]
     outside = np.any([(v < 0) | (v > 1) for v in u], axis=0)
     np.testing.assert_array_equal(frame[outside], canvas[outside])
+    np.testing.assert_array_equal(whole[outside], photo[outside])
+    np.testing.assert_array_equal(whole[~outside], frame[~outside])
     assert np.abs(frame.astype(int) - expected).max() <= 1
 
 
@@ -191,13 +209,13 @@ def test_without_the_extension_numpy_does_the_same(monkeypatch):
     rng = np.random.default_rng(0)
     photo = photo_of(rng, 64, 48)
     to_photo, to_crop = matrices(24, 30, 31, 0.3)
-    base, residual = rng.random((2, 4, 4), np.float32), rng.random((3, 2, 4, 4), np.float32)
+    base, residual = rng.random(32, np.float32), rng.random((3, 32), np.float32)
     maps, actions = maps_of(rng, 16), rng.random((2, 3), np.float32)
 
     def run():
         return (
             kernels.preprocess(photo, to_photo, 16) * 255,
-            kernels.skip_sum(base, residual, actions),
+            kernels.skip_sum(base, residual, actions, [12, 20]),
             kernels.compose(photo, to_crop, *maps).astype(float),
         )
 

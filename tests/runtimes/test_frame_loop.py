@@ -192,7 +192,9 @@ def test_frames_can_stay_on_the_device(animator, portrait, device, loop_of):
 
 def test_levels_that_tensorrt_could_not_address_are_refused(animator, portrait, device):
     (face,) = portrait.faces
-    odd = replace(face, base={**face.base, 4: face.base[4][:7]})
+    first, *others = face.features.moving
+    moving = replace(first, channels=7), *others
+    odd = replace(face, features=replace(face.features, moving=moving))
     before = dict(device.memory)
     with pytest.raises(RuntimeUnavailableError, match="levels must be multiples of 128 features"):
         FrameLoop(device, HostDecoder(animator.runtime), animator.bundle, portrait.photo, [odd], 1)

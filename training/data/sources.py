@@ -19,7 +19,7 @@ from moue.actions import ACTIONS, EXPRESSIONS, MIRRORED, action_vector
 from moue.crop import Square
 from training.data.faces import FaceCrop
 from training.teacher.folds import smile_folds
-from training.teacher.head import IBUG68, RIGID, fit_similarity, load_head
+from training.teacher.head import EYES_ALIKE, IBUG68, fit_similarity, load_head
 from training.teacher.render import Layers, Teacher
 from training.teacher.rest import at_rest
 
@@ -216,10 +216,10 @@ def pair_degree(neutral: FaceCrop, smile: FaceCrop) -> float:
 
 
 def align(smile: FaceCrop, neutral: FaceCrop) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The smile's mesh [468, 3] laid on the neutral photo by what does not smile, and that map [2, 3]."""
-    rigid = list(RIGID)
+    """The smile's mesh [468, 3] laid on the neutral photo by the eyes, and that map [2, 3]."""
+    eyes = list(EYES_ALIKE)
     source, target = (face.landmarks[:468].astype(np.float64) for face in (smile, neutral))
-    scale, rotation, offset = fit_similarity(source[rigid, :2], target[rigid, :2])
+    scale, rotation, offset = fit_similarity(source[eyes, :2], target[eyes, :2])
     moved = np.column_stack([scale * source[:, :2] @ rotation.T + offset, scale * source[:, 2]])
     return moved, np.column_stack([scale * rotation, offset])
 

@@ -39,6 +39,8 @@ RIGID = (
     *(10, 67, 109, 338, 297, 103, 332, 54, 284, 21, 251, 162, 389, 127, 356, 234, 454),
     *(168, 6, 197, 195, 33, 133, 362, 263, 93, 323),
 )
+# Corners and lids of the eyes, by which two photographs of one face lie on each other most closely.
+EYES_ALIKE = (33, 133, 362, 263, 159, 145, 386, 374)
 
 SKIN = 9409  # ICT's vertices of the outer skin come first
 

@@ -26,7 +26,7 @@ from training.teacher.raster import drawn
 # How far an action at 1 goes, in lengths of ICT-FaceKit's own delta: subtle shapes are carried
 # further so that they read at the size of a portrait.
 REACH = {
-    "browDownLeft": 1.7, "browDownRight": 1.7, "browInnerUp": 2.0, "jawOpen": 1.12,
+    "browDownLeft": 1.7, "browDownRight": 1.7, "browInnerUp": 2.3, "jawOpen": 1.12,
     "browOuterUpLeft": 1.25, "browOuterUpRight": 1.25,
     "mouthFrownLeft": 1.8, "mouthFrownRight": 1.8, "mouthPucker": 1.3,
     "mouthUpperUpLeft": 1.15, "mouthUpperUpRight": 1.15,

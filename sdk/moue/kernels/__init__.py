@@ -10,6 +10,7 @@ the same numbers: float32 within 1e-5, 8-bit within one level. `BACKEND` says wh
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -46,36 +47,40 @@ def skip_sum(
     base: NDArray[np.float32],
     residual: NDArray[np.float32] | NDArray[np.float16],
     actions: NDArray[np.float32],
+    sizes: Sequence[int],
     out: NDArray[np.float32] | None = None,
     *,
     threads: int = 0,
 ) -> NDArray[np.float32]:
-    """The features of every frame at one level: F = e0 + Σ a_i e_i (Fan et al. 2019, eq. 7).
+    """The features of every frame at every level: F = e0 + Σ a_i e_i (Fan et al. 2019, eq. 7).
 
-    Residuals whose weight is zero are never read.
+    Levels stand one after another. Residuals whose weight is zero are never read.
 
     Args:
-        base: e0, float32 [C, h, w].
-        residual: e_i, float32 or float16 [n, C, h, w].
+        base: e0, float32 [cells].
+        residual: e_i, float32 or float16 [n, cells].
         actions: a, float32 [T, n].
-        out: float32 [T, C, h, w] to write to; allocated when None.
+        sizes: cells of each level; they add up to `cells`.
+        out: float32 [T · cells] to write to; allocated when None.
 
     Returns:
-        float32 [T, C, h, w], which is `out` where one was given.
+        float32 [T · cells], which is `out` where one was given: for each level in turn, its cells of
+        every frame.
 
     Raises:
         ValueError: an argument has another dtype, shape or layout.
     """
-    base = arguments.array("base", base, ["float32"], ["C", "h", "w"])
+    base = arguments.array("base", base, ["float32"], ["cells"])
     residual = arguments.array("residual", residual, ["float32", "float16"], ["n", *base.shape])
     actions = arguments.array("actions", actions, ["float32"], ["T", len(residual)])
+    sizes = arguments.parts("sizes", sizes, base.size)
     threads = arguments.at_least("threads", threads, 0)
     inputs = base, residual, actions
-    out = arguments.output(out, "float32", (len(actions), *base.shape), apart_from=inputs)
+    out = arguments.output(out, "float32", (len(actions) * base.size,), apart_from=inputs)
     if BACKEND == "core":
-        _core.skip_sum(base, residual, actions, out, threads)
+        _core.skip_sum(base, residual, actions, sizes, out, threads)
     else:
-        skip_sum_reference(base, residual, actions, out)
+        skip_sum_reference(base, residual, actions, sizes, out)
     return out
 
 
@@ -157,13 +162,14 @@ def compose(
     place = arguments.array("place", place, ["float32"], [2, *mouth.nodes(size)])
     picture = arguments.array("mouth.picture", mouth.picture, ["uint8"], ["h", "w", 3])
     window = np.array(mouth.window, np.float64)
-    if out is None:
-        out = photo.copy()
+    whole = out is None  # then what lies around the square is written, too
     out = arguments.output(out, "uint8", photo.shape, apart_from=(photo,))
     maps = flow, mask, light, place, picture, window
     if BACKEND == "core":
-        _core.compose(photo, to_crop, *maps, out, threads)
+        _core.compose(photo, to_crop, *maps, out, whole, threads)
     else:
+        if whole:
+            out[...] = photo
         compose_reference(photo, to_crop, *maps, out)
     return out
 

@@ -57,6 +57,14 @@ def at_least(name: str, value: int, least: int) -> int:
     return number
 
 
+def parts(name: str, sizes: Sequence[int], whole: int) -> list[int]:
+    """Sizes of what a whole is cut into."""
+    numbers = [operator.index(size) for size in sizes]
+    if min(numbers, default=0) < 1 or sum(numbers) != whole:
+        raise ValueError(f"{name} must be positive and add up to {whole}, but got {numbers}")
+    return numbers
+
+
 def output(
     value: NDArray[Any] | None,
     dtype: str,

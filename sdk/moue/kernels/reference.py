@@ -6,6 +6,8 @@ are written to `out`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,12 +18,18 @@ def skip_sum_reference(
     base: NDArray[np.float32],
     residual: NDArray[np.float32] | NDArray[np.float16],
     actions: NDArray[np.float32],
+    sizes: Sequence[int],
     out: NDArray[np.float32],
 ) -> None:
-    for weights, total in zip(actions, out, strict=True):
-        total[...] = base
-        for i in np.flatnonzero(weights):
-            total += weights[i] * residual[i].astype(np.float32)
+    at = 0
+    for size in sizes:
+        level = slice(at, at + size)
+        sums = out[len(actions) * at : len(actions) * (at + size)].reshape(-1, size)
+        for weights, total in zip(actions, sums, strict=True):
+            total[...] = base[level]
+            for i in np.flatnonzero(weights):
+                total += weights[i] * residual[i, level].astype(np.float32)
+        at += size
 
 
 def preprocess_reference(

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from moue.bundle import Bundle
 from moue.crop import Square
 from moue.errors import RuntimeUnavailableError, UsageError
+from moue.features import Features
 from moue.kernels import device as kernels
 from moue.mouth import Mouth
 from moue.runtimes.device import Device, as_numpy
@@ -53,9 +54,7 @@ class PreparedFace(Protocol):
     @property
     def square(self) -> Square: ...
     @property
-    def base(self) -> Mapping[int, NDArray[np.float32]]: ...
-    @property
-    def residual(self) -> Mapping[int, NDArray[np.float16]]: ...
+    def features(self) -> Features: ...
     @property
     def rest_flow(self) -> NDArray[np.float32]: ...
     @property
@@ -254,26 +253,22 @@ class _Face:
         self, loop: FrameLoop, bundle: Bundle, face: PreparedFace, height: int, width: int
     ) -> None:
         half = np.float16
-        moving = [level for level in bundle.levels if level.residual]
-        self._sizes = [face.base[level.size].size for level in moving]
+        features = face.features
+        self._sizes = features.sizes
         if any(size * 2 % ALIGNMENT for size in self._sizes):
             raise RuntimeUnavailableError(
                 f"levels must be multiples of {ALIGNMENT // 2} features for tensorrt, but this"
-                f" bundle's have {self._sizes}; use --runtime onnxruntime"
+                f" bundle's have {list(self._sizes)}; use --runtime onnxruntime"
             )
-        self._base = loop._keep(
-            np.concatenate([face.base[level.size].ravel() for level in moving]).astype(half)
-        )
-        flat = [face.residual[level.size].reshape(loop._n, -1) for level in moving]
-        self._residual = loop._keep(np.concatenate(flat, axis=1).astype(half, copy=False))
+        self._base = loop._keep(features.base.astype(half))
+        self._residual = loop._keep(features.residual)
         self._skips = loop._room(2 * loop.batch * sum(self._sizes))
         at, self._inputs = self._skips, dict[str, int]()
-        for level, size in zip(moving, self._sizes, strict=True):
+        for level, size in zip(features.moving, self._sizes, strict=True):
             self._inputs[f"skip_{level.size}"] = at
             at += 2 * loop.batch * size
-        for level in bundle.levels:
-            if not level.residual:
-                self._inputs[f"base_{level.size}"] = loop._keep(face.base[level.size].astype(half))
+        for side, base in features.still.items():
+            self._inputs[f"base_{side}"] = loop._keep(base.astype(half))
         side = bundle.input_size
         lengths = {"flow": 2 * side**2, "mask": side**2, "light": 3 * side**2}
         lengths["place"] = 2 * math.prod(face.mouth.nodes(side))
