@@ -40,7 +40,7 @@ DEGREES = tuple(k / 10 for k in range(11))
 CONTROL_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 STRIP = 12  # frames
 ACROSS = 9  # actions in a row
-VIEW = 384  # px a side at which faces are scored and compared
+VIEW = 384  # px a side at which faces are scored and compared, but with other photographs
 # What a plain warp of the same faces' kind raised each score by, at degree 1: the yardstick.
 FIRST_WARP: dict[str, dict[str, float]] = {
     "happy": {"mouthSmile": 0.83},
@@ -135,8 +135,11 @@ def evaluate(
                 )
                 row.append(views[-1])
                 if name == "happy" and face.identity in smiles:
-                    real, inside = smile_target(face, smiles[face.identity], view, fit)
-                    smile_ssim.append(best_likeness(views, real, inside))
+                    side = animator.bundle.input_size
+                    own_view = View(side * face.square.to_crop(), side, False, None, False, 0.0, 0)
+                    real, inside = smile_target(face, smiles[face.identity], own_view, fit)
+                    shown = [look(portrait, frame, side) for frame in frames]
+                    smile_ssim.append(best_likeness(shown, real, inside))
             rows.append(row)
     report.rises, report.figures = figures(scores)
     shares = [f["share"] for f in report.figures]
@@ -157,7 +160,7 @@ def evaluate(
         neutral, best, degree = np.mean(smile_ssim, 0)
         report.pairs = {
             "people": len(smile_ssim),
-            "SSIM of the repeated neutral photo to the real smile": float(neutral),
+            "SSIM of the repeated neutral photo to the real smile, at the generator's size": float(neutral),
             "SSIM of the best degree of happy": float(best),
             "that degree": float(degree),
         }
@@ -184,9 +187,9 @@ def evaluate_control(animator: Animator, faces: list[FaceCrop], data: Path) -> C
     return measure(names, CONTROL_WEIGHTS, per_face)
 
 
-def look(portrait: Portrait, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The face square of a frame, uint8 [384, 384, 3]."""
-    square = kernels.preprocess(frame, portrait.faces[0].square.to_photo(), VIEW)
+def look(portrait: Portrait, frame: NDArray[np.uint8], side: int = VIEW) -> NDArray[np.uint8]:
+    """The face square of a frame, uint8 [side, side, 3]."""
+    square = kernels.preprocess(frame, portrait.faces[0].square.to_photo(), side)
     return _bytes(square.transpose(1, 2, 0))
 
 
