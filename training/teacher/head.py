@@ -27,10 +27,8 @@ IBUG68 = (
     *(61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181),
     *(78, 82, 13, 312, 308, 317, 14, 87),
 )
-INNER_LIPS = (
-    *(78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308),
-    *(324, 318, 402, 317, 14, 87, 178, 88, 95),
-)
+LOWER_LIP = (324, 318, 402, 317, 14, 87, 178, 88, 95)  # its inner edge, between the corners
+INNER_LIPS = (*(78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308), *LOWER_LIP)
 # Eye contours: lower lid corner to corner, then the upper lid back.
 EYE_RIGHT = (33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246)
 EYE_LEFT = (263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466)
@@ -108,16 +106,28 @@ def load_head(root: Path) -> Head:
     mouth, eye_right, eye_left = (
         np.isin(faces, loop).all(1) for loop in (INNER_LIPS, EYE_RIGHT, EYE_LEFT)
     )
+    sampled = moved[:, nearest]
+    for name in ("jawOpen", "mouthClose"):  # what one opens the other closes
+        sampled[ACTIONS.index(name)] *= _rounding(vertices)[:, None]
     return Head(
         vertices,
         faces[~(mouth | eye_right | eye_left)],
         faces[mouth],
         faces[eye_right],
         faces[eye_left],
-        np.ascontiguousarray(moved[:, nearest]),
+        np.ascontiguousarray(sampled),
         hung,
         np.ascontiguousarray(moved[:, jaw] * card.jaw[:, None]),
     )
+
+
+def _rounding(vertices: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Factors [468] that round a lower lip which ICT-FaceKit's jaw draws down to a point."""
+    x, y = np.abs(vertices[:, 0]), vertices[:, 1]
+    lips, inner = vertices[list(LOWER_LIP), 1].max(), vertices[14, 1]
+    across = 0.1 * np.exp(-(((x - 1.25) / 0.55) ** 2)) - 0.11 * np.exp(-((x / 0.45) ** 2))
+    down = np.clip((y - inner) / 2.7 + 1, 0, 1) * (y <= lips)  # it ends half-way to the chin
+    return np.asarray(1 + across * np.clip(1.6 * down, 0, 1))
 
 
 def fit_similarity(

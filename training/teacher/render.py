@@ -19,7 +19,7 @@ from moue.actions import ACTIONS
 from moue.crop import FACE_OVAL
 from training.teacher.eyes import EYES, LOWERED, beyond_rims, draw_lashes, fill_opening, way_shut
 from training.teacher.folds import crease
-from training.teacher.head import INNER_LIPS, RIGID, Head, fit_similarity
+from training.teacher.head import LOWER_LIP, RIGID, Head, fit_similarity
 from training.teacher.mouth import draw_picture
 from training.teacher.raster import drawn
 
@@ -57,7 +57,6 @@ _INDEX = {name: index for index, name in enumerate(ACTIONS)}
 _JAW, _CLOSE = _INDEX["jawOpen"], _INDEX["mouthClose"]
 _SMILE = (_INDEX["mouthSmileLeft"], _INDEX["mouthSmileRight"])
 _LIPS_CENTRE = (13, 14)
-_LOWER_LIP = list(INNER_LIPS[11:])
 
 
 @dataclass(frozen=True)
@@ -272,7 +271,7 @@ class Teacher:
         Its teeth follow the upper lip and stay where the jaw leaves them.
         """
         kept = target.copy()
-        kept[_LOWER_LIP, :2] = source[_LOWER_LIP]
+        kept[list(LOWER_LIP), :2] = source[list(LOWER_LIP)]
         place, own = drawn(kept, self.head.mouth_hole, source, len(hole), turned=True)
         flow[own & hole] = (place - grid)[own & hole]
         return own
