@@ -146,13 +146,13 @@ def export(arguments: argparse.Namespace) -> int:
 
 
 def engine(arguments: argparse.Namespace) -> int:
-    """`moue engine`: both graphs for every GPU named, or for the one that is here."""
+    """`moue engine`: both graphs for every GPU named, or this one; exit code 0 where all are kept."""
     from moue.runtimes.engine_cache import EngineCache, EngineKey
     from moue.runtimes.engines import build_and_store
     from moue.runtimes.select import engine_targets
 
     trt, targets = engine_targets(arguments.device, arguments.runtime, arguments.sm)
-    bundle, cache = load_bundle(arguments.bundle), EngineCache()
+    bundle, cache, kept = load_bundle(arguments.bundle), EngineCache(), True
     for target in targets:
         for graph in bundle.manifest.graphs:
             key = EngineKey.of(bundle, graph, trt, *target)
@@ -162,7 +162,8 @@ def engine(arguments: argparse.Namespace) -> int:
                 f"{graph} for SM{key.compute_capability} by {trt}: {megabytes:.1f} MB"
                 f" in {built.seconds:.1f} s, {built.path or 'not kept'}"
             )
-    return 0
+            kept = kept and built.path is not None
+    return 0 if kept else 1
 
 
 def benchmark(arguments: argparse.Namespace) -> int:

@@ -23,6 +23,16 @@ def test_engine_builds_both_graphs_for_every_gpu_named(moue, tiny_bundle, cache)
     assert {line.rsplit(", ", 1)[1] for line in lines} == set(map(str, cache.iterdir()))
 
 
+def test_engines_that_nothing_keeps_are_a_failure(moue, tiny_bundle, cache):
+    pytest.importorskip("tensorrt_rtx")
+    cache.parent.write_text("in the way")
+    ran = moue("engine", "--bundle", tiny_bundle, "--sm", "86")
+    assert (ran.code, ran.out) == (1, "")
+    first, *built = ran.err.splitlines()
+    assert "engines are not kept: " in first
+    assert [line.endswith(", not kept") for line in built] == [True, True]
+
+
 @pytest.mark.parametrize(
     ("argv", "code", "words"),
     [
