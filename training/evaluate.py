@@ -160,7 +160,9 @@ def evaluate(
         neutral, best, degree = np.mean(smile_ssim, 0)
         report.pairs = {
             "people": len(smile_ssim),
-            "SSIM of the repeated neutral photo to the real smile, at the generator's size": float(neutral),
+            "SSIM of the repeated neutral photo to the real smile, at the generator's size": float(
+                neutral
+            ),
             "SSIM of the best degree of happy": float(best),
             "that degree": float(degree),
         }

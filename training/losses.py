@@ -12,7 +12,9 @@ from training.generator import MOUTH_WINDOW, Layers
 
 Batch = dict[str, Tensor]
 STILL = 0.3  # px of mean motion at which a frame begins to count in full
-MARGIN = 4  # px that the lips' motion goes on behind the mouth's edge, which is never quite in place
+MARGIN = (
+    4  # px that the lips' motion goes on behind the mouth's edge, which is never quite in place
+)
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ def edge_losses(layers: Layers, frames: Tensor, batch: Batch) -> dict[str, Tenso
     area = mouth.mean((1, 2, 3), keepdim=True) + 0.01
     travel = size * batch["flow"].square().sum(1, keepdim=True).sqrt()
     hidden = -F.max_pool2d(-mouth, 2 * MARGIN + 1, 1, MARGIN)
-    weight = (0.15 + batch["face"]) * (1 + travel / 4) * (1 - hidden)
+    weight = (0.15 + torch.maximum(batch["face"], mouth)) * (1 + travel / 4) * (1 - hidden)
     error = size * (layers.flow - batch["flow"]).abs().sum(1, keepdim=True)
     whole = (travel * weight).mean((1, 2, 3))
     near = _around((4 * mask).clamp(max=1))

@@ -15,7 +15,9 @@ GAZE = {  # iris travel at 1, in eye widths: (away from the nose, up)
     "eyeLookUp": (0.0, 0.16), "eyeLookDown": (0.0, -0.16),
     "eyeLookIn": (-0.22, 0.0), "eyeLookOut": (0.22, 0.0),
 }  # fmt: skip
-FOLD = 0.4  # power by which the skin of a closing lid stretches less towards the brow
+# Powers by which the skin of a closing lid goes along the less, the nearer it is to the brow: that
+# above the lashes nearly all the way, that above the fold hardly, or it would draw the brow down.
+LASHES, FOLD = 0.4, 2.0
 OVERLAP = 0.35  # of the lid opening: closed lashes lie a little below the open eye's lower lid
 LOWERED = 0.5  # of the lids' way under a lowered gaze: eyes turn down a little as they close
 RIM = 0.4  # of the lid opening: a closing lid takes its edge from beyond the eye's own rim
@@ -79,8 +81,8 @@ EYES = (
 def way_shut(points: NDArray[np.float64], eye: Eye) -> NDArray[np.float64]:
     """float64 [468, 3]: the way to this photo's own closed eye.
 
-    The upper lid's edge travels to the lower one's; the skin between it and the brow is let out,
-    most by the lashes and not at all at the brow.
+    The upper lid's edge travels to the lower one's; the skin between it and its fold is let out, and
+    little of that between the fold and the brow.
     """
     way = np.zeros_like(points)
     for (upper, lower), (lash, fold, brow) in zip(eye.lids, eye.folds, strict=True):
@@ -91,8 +93,8 @@ def way_shut(points: NDArray[np.float64], eye: Eye) -> NDArray[np.float64]:
             float(np.linalg.norm((points[vertex] - points[upper])[:2]))
             for vertex in (brow, lash, fold)
         )
-        for vertex, share in zip((lash, fold), above, strict=True):
-            way[vertex] = max(0.0, 1 - share / max(height, 1e-6)) ** FOLD * way[upper]
+        for vertex, share, power in zip((lash, fold), above, (LASHES, FOLD), strict=True):
+            way[vertex] = max(0.0, 1 - share / max(height, 1e-6)) ** power * way[upper]
     return way
 
 
