@@ -10,7 +10,7 @@ from moue.actions import ACTIONS, action_vector
 from training.teacher.eyes import EYES
 from training.teacher.folds import SIZE as UNROLLED
 from training.teacher.folds import smile_folds
-from training.teacher.head import fit_similarity, load_head
+from training.teacher.head import LOWER_LIP, fit_similarity, load_head
 from training.teacher.mouth import draw_picture, make_card
 from training.teacher.raster import rasterise
 from training.teacher.render import Teacher
@@ -73,6 +73,11 @@ def test_a_blink_brings_the_lids_of_one_eye_together(teacher, fit):
     assert np.allclose(
         moved[[276, 283, 282, 295, 285]], fit.points[[276, 283, 282, 295, 285]]
     )  # brow
+    way = (moved - fit.points)[:, 1]
+    for (upper, _), (lash, fold, _) in zip(EYES[0].lids[1:-1], EYES[0].folds[1:-1], strict=True):
+        assert way[upper] > 0
+        assert way[lash] > 0.7 * way[upper]
+        assert 0 < way[fold] < 0.6 * way[upper]
 
 
 def test_lips_close_only_what_the_jaw_opens(teacher, fit):
@@ -209,6 +214,12 @@ def test_the_real_head_parts_its_lips_and_keeps_its_sides():
     head = load_head(SHARED)
     jaw = head.deltas[ACTIONS.index("jawOpen")]
     assert jaw[14, 1] < jaw[13, 1] - 1.0  # cm
+    lowest = (head.vertices + jaw)[list(LOWER_LIP), 1]  # from corner to corner, round and no point
+    assert lowest[4] == lowest.min()
+    turns = np.diff(np.diff(lowest) / np.diff((head.vertices + jaw)[list(LOWER_LIP), 0]))
+    assert np.abs(turns).max() < 0.5
+    closing = head.deltas[ACTIONS.index("mouthClose")]
+    assert np.abs((jaw + closing)[[87, 14, 317], 1]).max() < 0.2 * np.abs(jaw[14, 1])
     smile = np.linalg.norm(head.deltas[ACTIONS.index("mouthSmileLeft")], axis=1)
     assert head.vertices[smile.argmax(), 0] > 0
     assert smile[61] < 0.1 * smile[291]
