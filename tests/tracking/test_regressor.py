@@ -96,3 +96,23 @@ def test_tracking_loads_neither_opencv_nor_matplotlib():
     )
     ran = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
     assert (ran.stdout.strip(), ran.stderr) == ("", "")
+
+
+def test_reading_leaves_no_thread_spinning_between_pictures():
+    code = """
+import time
+from moue.tracking.regressor import load_regressor
+regressor = load_regressor()
+mean = regressor.mean
+regressor(mean, mean)
+time.sleep(0.5)
+began, others = time.perf_counter(), time.process_time() - time.thread_time()
+for _ in range(40):
+    regressor(mean, mean)
+    time.sleep(0.025)
+others = time.process_time() - time.thread_time() - others
+print(others / (time.perf_counter() - began))
+"""
+    run = [sys.executable, "-c", code]
+    share = float(subprocess.run(run, check=True, capture_output=True, text=True).stdout)
+    assert share < 0.2  # of a core, by all threads but this one
