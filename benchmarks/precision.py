@@ -53,9 +53,8 @@ def main() -> None:
         with Animator(folder, "cpu", threads=1) as eighth, scorer:
             portraits = list(_held_out(full, data, arguments.faces))
             picture = _compare(full, eighth, portraits, scorer)
-            features = (
-                portraits[0].faces[0].features.skips(np.zeros((1, len(full.actions)), np.float32))
-            )
+            nothing = np.zeros((1, len(full.actions)), np.float32)
+            features = portraits[0].faces[0].features.skips(nothing)
             took = in_turns(
                 {
                     "fp32": lambda: full.runtime.decode(features),

@@ -26,15 +26,15 @@ void share(int64_t pieces, int threads, const Work& work) {
     run_on_threads(static_cast<int>(wanted - 1), work);
 }
 
-// Calls body(begin, end) over [0, count) in pieces of `grain`, of which `next` is the first not yet
-// taken. Pieces are handed out as threads become free: a busy core does not hold up the others.
+// Calls body(begin, end) for pieces of [0, count), from the first that no thread has taken yet.
 template <class Body>
 void take_pieces(std::atomic<int64_t>& next, int64_t count, int64_t grain, const Body& body) {
   for (int64_t begin; (begin = next.fetch_add(grain)) < count;)
     body(begin, std::min(begin + grain, count));
 }
 
-// `body` must not throw.
+// Calls body(begin, end) over [0, count) in pieces of `grain`, which are handed out as threads become
+// free: a busy core does not hold up the others. `body` must not throw.
 template <class Body>
 void parallel_for(int64_t count, int64_t grain, int threads, const Body& body) {
   std::atomic<int64_t> next{0};

@@ -117,7 +117,7 @@ def evaluate(
             portrait = animator.prepare(data / "portraits" / f"{face.name}.jpg")
             still = look(portrait, portrait.photo)
             row = [still]
-            view = View(VIEW * face.square.to_crop(), VIEW, False, None, False, 0.0, 0)
+            view = View.plain(VIEW * face.square.to_crop(), VIEW)
             fit = teacher.fit(face.photo, face.landmarks, face.scores)
             own = view.resample(face.photo).astype(np.float32) / 255
             for name in EXPRESSIONS:
@@ -136,7 +136,7 @@ def evaluate(
                 row.append(views[-1])
                 if name == "happy" and face.identity in smiles:
                     side = animator.bundle.input_size
-                    own_view = View(side * face.square.to_crop(), side, False, None, False, 0.0, 0)
+                    own_view = View.plain(side * face.square.to_crop(), side)
                     real, inside = smile_target(face, smiles[face.identity], own_view, fit)
                     shown = [look(portrait, frame, side) for frame in frames]
                     smile_ssim.append(best_likeness(shown, real, inside))

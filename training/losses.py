@@ -12,9 +12,7 @@ from training.generator import MOUTH_WINDOW, Layers
 
 Batch = dict[str, Tensor]
 STILL = 0.3  # px of mean motion at which a frame begins to count in full
-MARGIN = (
-    4  # px that the lips' motion goes on behind the mouth's edge, which is never quite in place
-)
+MARGIN = 4  # px that the lips' motion goes on behind the mouth's edge, never quite in place
 
 
 @dataclass(frozen=True)

@@ -176,7 +176,7 @@ def portrait_cases(
     teacher = make_teacher(data, everyone)
     for face in tqdm(faces, "faces", disable=None):
         to_layer = INPUT_SIZE * face.square.to_crop()
-        view = View(to_layer, INPUT_SIZE, False, None, False, 0.0, 0)
+        view = View.plain(to_layer, INPUT_SIZE)
         fit = teacher.fit(face.photo, face.landmarks, face.scores)
         photo = view.resample(face.photo)
         start = photo.astype(np.float32) / 255
@@ -205,7 +205,7 @@ def clip_cases(
     for name in expressions:
         for clip in [clip for clip in clips if clip.expression == name][:most]:
             to_layer = INPUT_SIZE * clip.square.to_crop()
-            view = View(to_layer, INPUT_SIZE, False, None, False, 0.0, 0)
+            view = View.plain(to_layer, INPUT_SIZE)
             numbers = np.arange(len(clip.landmarks))
             true = np.stack([view.resample(clip.frame(int(t))) for t in numbers])
             yield Case(name, true[0], tuple(clip.degree(numbers).tolist()), true)

@@ -274,8 +274,13 @@ class View:
     noise: int
 
     @classmethod
+    def plain(cls, to_layer: NDArray[np.float64], size: int) -> View:
+        """The photo as it is, nothing varied but where it is looked at."""
+        return cls(to_layer, size, False, None, False, 0.0, 0)
+
+    @classmethod
     def draw(cls, random: Random, square: Square, size: int, augment: Augment) -> View:
-        plain = cls(size * square.to_crop(), size, False, None, False, 0.0, 0)
+        plain = cls.plain(size * square.to_crop(), size)
         if augment == "crops":
             resized = round(size / CROPPED)
             matrix = resized * square.to_crop()

@@ -107,8 +107,8 @@ def load_head(root: Path) -> Head:
         np.isin(faces, loop).all(1) for loop in (INNER_LIPS, EYE_RIGHT, EYE_LEFT)
     )
     sampled = moved[:, nearest]
-    for name in ("jawOpen", "mouthClose"):  # what one opens the other closes
-        sampled[ACTIONS.index(name)] *= _rounding(vertices)[:, None]
+    jaws = [ACTIONS.index(name) for name in ("jawOpen", "mouthClose")]  # one closes what one opens
+    sampled[jaws] *= _rounding(vertices)[:, None]
     return Head(
         vertices,
         faces[~(mouth | eye_right | eye_left)],
