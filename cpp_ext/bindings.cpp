@@ -79,13 +79,19 @@ void preprocess(const Array<uint8_t>& photo, const Array<double>& to_photo, int 
 }
 
 void compose(const Array<uint8_t>& photo, const Array<double>& to_crop, const Array<float>& flow,
-             const Array<float>& mask, const Array<float>& light, const Array<float>& place,
+             const Array<float>& mask, const std::optional<Array<float>>& rest_flow,
+             const std::optional<Array<float>>& rest_mask, const Array<float>& light,
+             const Array<float>& place,
              const Array<uint8_t>& picture, const Array<double>& window, Array<uint8_t> out,
              bool whole, int threads) {
   expect("photo", photo, {kAny, kAny, 3});
   expect("to_crop", to_crop, {2, 3});
   expect("mask", mask, {kAny, mask.ndim() == 2 ? mask.shape(0) : kAny});
   expect("flow", flow, {2, mask.shape(0), mask.shape(0)});
+  if (rest_flow.has_value() != rest_mask.has_value())
+    throw py::value_error("rest_flow and rest_mask belong together");
+  if (rest_flow) expect("rest_flow", *rest_flow, {2, mask.shape(0), mask.shape(0)});
+  if (rest_mask) expect("rest_mask", *rest_mask, {mask.shape(0), mask.shape(0)});
   expect("light", light, {3, mask.shape(0), mask.shape(0)});
   expect("place", place, {2, kAny, kAny});
   expect("picture", picture, {kAny, kAny, 3});
@@ -97,8 +103,11 @@ void compose(const Array<uint8_t>& photo, const Array<double>& to_crop, const Ar
                             std::to_string(image.nbytes()));
   uint8_t* frame = out.mutable_data();
   const py::gil_scoped_release release;
-  const moue::Maps maps{flow.data(),   mask.data(),    light.data(),   place.data(),
-                        mask.shape(0), place.shape(1), place.shape(2)};
+  const moue::Maps maps{flow.data(),    mask.data(),
+                        rest_flow ? rest_flow->data() : nullptr,
+                        rest_mask ? rest_mask->data() : nullptr,
+                        light.data(),   place.data(),
+                        mask.shape(0),  place.shape(1), place.shape(2)};
   const moue::Mouth mouth{picture.data(), picture.shape(0), picture.shape(1), window.data()};
   moue::compose(photo.data(), photo.shape(0), photo.shape(1), to_crop.data(), maps, mouth, frame,
                 whole, threads);
@@ -276,9 +285,11 @@ PYBIND11_MODULE(_core, m) {
   m.def("preprocess", &preprocess, py::arg("photo").noconvert(), py::arg("to_photo").noconvert(),
         py::arg("taps"), py::arg("out").noconvert(), threads);
   m.def("compose", &compose, py::arg("photo").noconvert(), py::arg("to_crop").noconvert(),
-        py::arg("flow").noconvert(), py::arg("mask").noconvert(), py::arg("light").noconvert(),
-        py::arg("place").noconvert(), py::arg("picture").noconvert(),
-        py::arg("window").noconvert(), py::arg("out").noconvert(), py::arg("whole"), threads);
+        py::arg("flow").noconvert(), py::arg("mask").noconvert(),
+        py::arg("rest_flow").noconvert(), py::arg("rest_mask").noconvert(),
+        py::arg("light").noconvert(), py::arg("place").noconvert(),
+        py::arg("picture").noconvert(), py::arg("window").noconvert(),
+        py::arg("out").noconvert(), py::arg("whole"), threads);
   m.def("device_skip_sum", &device_skip_sum, py::kw_only(), py::arg("base"), py::arg("residual"),
         py::arg("actions"), py::arg("out"), py::arg("frames"), py::arg("n"), py::arg("sizes"),
         py::arg("stream"));

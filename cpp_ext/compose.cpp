@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "parallel.h"
+#include "portable.h"
 #include "sample.h"
 #include "simd.h"
 #include "square_rows.h"
@@ -13,6 +14,7 @@ namespace moue {
 namespace {
 
 constexpr int64_t kRun = 128;    // pixels that pass through the steps below together
+constexpr int32_t kStep = 16;    // pixels a look at whether anything moves there takes in
 constexpr int64_t kLanes = 16;   // and that, the last of a row made up, each step takes at once
 constexpr float kFar = 1 << 23;  // pixels, further than any motion
 constexpr float kThin = 0x1p-10f;  // a mask that changes no pixel by half a level, and counts as none
@@ -28,10 +30,12 @@ struct Node {
   float x, y;
 };
 
-// The maps as cells with their edges repeated once around: [size + 2, size + 2] of each.
+// The maps as cells with their edges repeated once around: [size + 2, size + 2] of each, and of each
+// row the cells, from the first to the last, that move or show light.
 struct Grid {
   int64_t size, stride;
   Cell *motion, *light;
+  Span* alive;
 };
 
 // The same of where the mouth is looked up: [rows + 2, columns + 2]. The window begins at `left`,
@@ -53,10 +57,24 @@ T* room_for(int64_t count) {
 MOUE_INLINE float shown(float mask) { return mask > kThin ? (mask < 1 ? mask : 1) : 0; }
 
 // Whether so many places of the mask show anything.
-MOUE_INLINE bool any(const float* mask, int64_t count) {
+MOUE_INLINE bool any(const float* mask, const float* rest, int64_t count) {
   int32_t some = 0;
-  for (int64_t j = 0; j < count; ++j) some |= mask[j] > kThin ? 1 : 0;
+  if (rest)
+    for (int64_t j = 0; j < count; ++j) some |= mask[j] - rest[j] > kFaint + kThin ? 1 : 0;
+  else
+    for (int64_t j = 0; j < count; ++j) some |= mask[j] > kThin ? 1 : 0;
   return some != 0;
+}
+
+// The cells, from the first to the last, that move or show light.
+MOUE_INLINE Span alive(const Cell* cells, int32_t count) {
+  const auto still = [](const Cell& cell) {
+    return cell.value[0] == 0 && cell.value[1] == 0 && cell.value[2] == 0;
+  };
+  int32_t begin = 0, end = count;
+  while (begin < end && still(cells[begin])) ++begin;
+  while (begin < end && still(cells[end - 1])) --end;
+  return {begin, end};
 }
 
 // One row of the grid; to_pixels [2, 2] turns flow into photo pixels. Light is left as it is where
@@ -69,11 +87,23 @@ MOUE_VERSIONS void fill_row(const Grid& grid, int64_t i, const Maps& maps, const
   const float *red = maps.light + from, *green = red + plane, *blue = green + plane;
   const float xx = to_pixels[0], xy = to_pixels[1], yx = to_pixels[2], yy = to_pixels[3];
   Cell* __restrict motion = grid.motion + i * grid.stride;
-  for (int64_t j = 0; j < size; ++j)
-    motion[j + 1] = {xx * x[j] + xy * y[j], yx * x[j] + yy * y[j], shown(m[j]), 0};
+  const auto write = [&](int64_t j, float dx, float dy, float mask) {
+    motion[j + 1] = {xx * dx + xy * dy, yx * dx + yy * dy, shown(mask), 0};
+  };
+  if (maps.rest_flow) {
+    const float *rest_x = maps.rest_flow + from, *rest_y = rest_x + plane;
+    const float* rest_m = maps.rest_mask + from;
+    for (int64_t j = 0; j < size; ++j)
+      write(j, settled(x[j] - rest_x[j], kStill), settled(y[j] - rest_y[j], kStill),
+            settled(m[j] - rest_m[j], kFaint));
+  } else {
+    for (int64_t j = 0; j < size; ++j) write(j, x[j], y[j], m[j]);
+  }
   motion[0] = motion[1];
   motion[size + 1] = motion[size];
-  if (!any(maps.mask + before, after + size - before)) return;
+  grid.alive[i] = alive(motion, static_cast<int32_t>(size + 2));
+  const float* rest = maps.rest_mask ? maps.rest_mask + before : nullptr;
+  if (!any(maps.mask + before, rest, after + size - before)) return;
   Cell* __restrict light = grid.light + i * grid.stride;
   for (int64_t j = 0; j < size; ++j)
     light[j + 1] = {255 * red[j], 255 * green[j], 255 * blue[j], 0};
@@ -313,15 +343,36 @@ MOUE_VERSIONS void compose_run(const Photo& photo, const Grid& grid, const Photo
   std::memcpy(out + 3 * (count - 1), &run.rgb[count - 1], 3);
 }
 
-// What the square leaves of row i.
-void copy_around(const Photo& photo, int64_t i, const Row& row, uint8_t* out) {
-  const int64_t line = i * photo.width;
-  const auto copy = [&](int64_t begin, int64_t end) {
-    std::memcpy(out + 3 * (line + begin), photo.pixels + 3 * (line + begin),
-                static_cast<size_t>(3 * (end - begin)));
+// The pixels of a row, from the first to the last, that may not be the photo's own.
+Span changed(const Grid& grid, const Row& row, float step_x, float step_y) {
+  const auto cell = [&](int32_t j, float start, float step) {  // as compose_run counts
+    return static_cast<int32_t>(start + static_cast<float>(j - row.begin) * step);
   };
-  copy(0, row.begin);
-  copy(row.end, photo.width);
+  const auto still = [&](int32_t begin, int32_t end) {
+    const auto [left, right] = std::minmax({cell(begin, row.x, step_x), cell(end - 1, row.x, step_x)});
+    const auto [top, bottom] = std::minmax({cell(begin, row.y, step_y), cell(end - 1, row.y, step_y)});
+    for (int32_t k = top; k <= bottom + 1; ++k)
+      if (left < grid.alive[k].end && right + 1 >= grid.alive[k].begin) return false;
+    return true;
+  };
+  Span span{row.begin, row.end};
+  while (span.begin < span.end) {
+    const int32_t end = std::min(span.begin + kStep, row.end);
+    if (!still(span.begin, end)) break;
+    span.begin = end;
+  }
+  while (span.begin < span.end) {
+    const int32_t begin = std::max(span.end - kStep, span.begin);
+    if (!still(begin, span.end)) break;
+    span.end = begin;
+  }
+  return span;
+}
+
+// The photo's pixels [begin, end) of row i.
+void copy(const Photo& photo, int64_t i, int64_t begin, int64_t end, uint8_t* out) {
+  const int64_t first = 3 * (i * photo.width + begin);
+  std::memcpy(out + first, photo.pixels + first, static_cast<size_t>(3 * (end - begin)));
 }
 
 }  // namespace
@@ -334,7 +385,7 @@ void compose(const uint8_t* pixels, int64_t height, int64_t width, const double*
       static_cast<float>(-m[3] / determinant), static_cast<float>(m[0] / determinant)};
   const int64_t size = maps.size, stride = size + 2;
   Cell* room = room_for<Cell>(2 * stride * stride);
-  const Grid grid{size, stride, room, room + stride * stride};
+  const Grid grid{size, stride, room, room + stride * stride, room_for<Span>(stride)};
   const Nodes nodes = fill_nodes(maps, mouth);
   const Photo photo{pixels, height, width}, picture{mouth.picture, mouth.height, mouth.width};
   const Window window = {mouth.window[0], mouth.window[1], mouth.window[2], mouth.window[3]};
@@ -346,10 +397,12 @@ void compose(const uint8_t* pixels, int64_t height, int64_t width, const double*
   const auto write = [&](int64_t first, int64_t last) {
     for (int64_t i = first; i < last; ++i) {
       const Row row = square_row(m, i, width, size, window);
-      if (whole) copy_around(photo, i, row, out);
-      for (int64_t j = row.begin; j < row.end; j += kRun)
-        compose_run(photo, grid, picture, nodes, row, i, j, std::min(kRun, row.end - j), step_x,
+      const Span span = changed(grid, row, step_x, step_y);
+      copy(photo, i, whole ? 0 : row.begin, span.begin, out);
+      for (int64_t j = span.begin; j < span.end; j += kRun)
+        compose_run(photo, grid, picture, nodes, row, i, j, std::min(kRun, span.end - j), step_x,
                     step_y, out + (i * width + j) * 3);
+      copy(photo, i, span.end, whole ? width : row.end, out);
     }
   };
   parallel_steps(stride, 32, fill, height, 16, write, threads);

@@ -7,9 +7,10 @@ namespace moue {
 
 // The decoder's maps for one frame: flow [2, size, size] in sides of the face square, mask
 // [size, size], light [3, size, size], and place [2, rows, columns] from the middle of the mouth's
-// picture and in its sides, a node for every few cells of the mouth's window.
+// picture and in its sides, a node for every few cells of the mouth's window. Flow and mask count
+// from what they are at rest, where that is given; from nothing where it is null.
 struct Maps {
-  const float *flow, *mask, *light, *place;
+  const float *flow, *mask, *rest_flow, *rest_mask, *light, *place;
   int64_t size, rows, columns;
 };
 

@@ -31,13 +31,13 @@ MOUE_PORTABLE MapCell map_cell(const Cells& p, int frame, int i, int j) {
   const auto inner = [&](int k) { return k < 1 ? 0 : (k > p.size ? p.size - 1 : k - 1); };
   const int64_t plane = int64_t{p.size} * p.size, at = int64_t{inner(i)} * p.size + inner(j);
   const Half *flow = p.flow + frame * 2 * plane + at, *light = p.light + frame * 3 * plane + at;
-  const float x = to_float(flow[0]) - to_float(p.rest_flow[at]);
-  const float y = to_float(flow[plane]) - to_float(p.rest_flow[plane + at]);
+  const float x = settled(to_float(flow[0]) - to_float(p.rest_flow[at]), kStill);
+  const float y = settled(to_float(flow[plane]) - to_float(p.rest_flow[plane + at]), kStill);
+  const float mask = to_float(p.mask[frame * plane + at]) - to_float(p.rest_mask[at]);
   MapCell cell;
   cell.x = p.to_pixels[0] * x + p.to_pixels[1] * y;
   cell.y = p.to_pixels[2] * x + p.to_pixels[3] * y;
-  store(&cell.mask,
-        within(to_float(p.mask[frame * plane + at]) - to_float(p.rest_mask[at]), 0, 1));
+  store(&cell.mask, within(settled(mask, kFaint), 0, 1));
   cell.red = light[0];
   cell.green = light[plane];
   cell.blue = light[2 * plane];

@@ -43,6 +43,13 @@ MOUE_PORTABLE void store(Half* to, float x) {
 
 MOUE_PORTABLE void store(float* to, float x) { *to = x; }
 
+// So much of what has changed since rest is nothing: of a motion along x or y, in sides of the
+// square, and of a mask.
+constexpr float kStill = 0.1f / 256, kFaint = 1.0f / 64;
+
+// Nearer to nothing by that much.
+MOUE_PORTABLE float settled(float x, float by) { return x - (x > by ? by : (x < -by ? -by : x)); }
+
 // Turns NaN into `low`, so that no number can lead out of an image.
 MOUE_PORTABLE float within(float x, float low, float high) {
 #ifdef __CUDA_ARCH__

@@ -73,7 +73,8 @@ def by_hand(animator: moue.Animator, face: moue.animator.EncodedFace, photo, vec
     mouth = animator.bundle.mouth.for_side(SIZE).faded(colour_of(photo))
     paint = outputs["light"] * np.stack([mouth_by_hand(mouth, p) for p in outputs["place"]])
     flow = outputs["flow"] - face.rest_flow
-    mask = (outputs["mask"] - face.rest_mask).clip(0, 1)
+    flow -= flow.clip(-kernels.STILL, kernels.STILL)
+    mask = (outputs["mask"] - face.rest_mask - kernels.FAINT).clip(0, 1)
     rows, columns = np.mgrid[:SIZE, :SIZE]
     frames = []
     for dx, dy in flow * SIZE:

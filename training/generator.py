@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from moue.kernels import FAINT, STILL
 from moue.mouth import COLOURED, COLOURLESS, GRAIN_BLOCKS, LUMA, PLACE_STEP
 from training.teacher.mouth import draw_picture
 
@@ -51,19 +52,21 @@ class Level:
     """One resolution of the feature pyramid, coarse to fine.
 
     size: pixels a side; trunk, skip: channels of the encoder and of the decoder there;
-    residual: whether actions enter at this level, or only the photo does.
+    residual: whether actions enter at this level, or only the photo does;
+    rank: of the decoder's convolution there, 0 for a full one.
     """
 
     size: int
     trunk: int
     skip: int
     residual: bool
+    rank: int = 0
 
 
 EDGE_LEVELS = (
-    Level(4, 192, 192, True),
-    Level(8, 192, 160, True),
-    Level(16, 160, 128, True),
+    Level(4, 192, 192, True, rank=96),
+    Level(8, 192, 160, True, rank=80),
+    Level(16, 160, 128, True, rank=64),
     Level(32, 96, 80, True),
     Level(64, 48, 32, False),
     Level(128, 24, 16, False),
@@ -159,15 +162,27 @@ class Skips(nn.Module):
         return base, F.conv2d(each, self.enter.weight, padding=1)
 
 
+def _convolution(channels: int, out: int, rank: int) -> nn.Module:
+    """A 3×3 convolution; with a rank, one to that many channels and a 1×1 on from there.
+
+    The deep levels have few pixels and many weights: a frame's time goes into reading these.
+    """
+    if not rank:
+        return nn.Conv2d(channels, out, 3, padding=1)
+    return nn.Sequential(
+        nn.Conv2d(channels, rank, 3, padding=1, bias=False), nn.Conv2d(rank, out, 1)
+    )
+
+
 class EdgeDecoder(nn.Module):
     """Convolution and pixel shuffle up the pyramid: entered skips → raw flow, mask, place and light."""
 
     def __init__(self, levels: Sequence[Level]) -> None:
         super().__init__()
-        widths = [level.skip for level in levels]
+        after = [*(level.skip for level in levels[1:]), OUTPUTS]
         self.up = nn.ModuleList(
-            nn.Conv2d(width, 4 * after, 3, padding=1)
-            for width, after in zip(widths, [*widths[1:], OUTPUTS], strict=True)
+            _convolution(level.skip, 4 * out, level.rank)
+            for level, out in zip(levels, after, strict=True)
         )
         for parameter in self.up[-1].parameters():  # near rest to begin with
             parameter.data *= 0.3
@@ -221,8 +236,8 @@ class EdgeGenerator(nn.Module):
         flow, mask, light, nodes = self.shape_outputs(raw.float())
         colour, place = self.paint(light, nodes, colour_of(photo).repeat_interleave(count + 1))
         return Layers(
-            _less_rest(flow, count + 1),
-            _less_rest(mask, count + 1),
+            _settled(_less_rest(flow, count + 1), STILL),
+            _settled(_less_rest(mask, count + 1), FAINT),
             *(x.unflatten(0, (batch, -1))[:, :count].flatten(0, 1) for x in (colour, place)),
         )
 
@@ -284,6 +299,11 @@ def warp(photo: Tensor, flow: Tensor) -> Tensor:
     grid = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), -1)
     where = 2 * (grid + flow.permute(0, 2, 3, 1)) - 1
     return F.grid_sample(photo, where, "bilinear", "border", align_corners=False)
+
+
+def _settled(x: Tensor, by: float) -> Tensor:
+    """Nearer to nothing by that much: what is meant to be still or clear is so exactly."""
+    return x - x.clamp(-by, by)
 
 
 def _less_rest(x: Tensor, count: int) -> Tensor:

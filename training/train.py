@@ -1,6 +1,7 @@
 """Trains a generator.
 
     python -m training.train --preset edge --data ROOT --out runs/edge [--minutes 60] [--resume]
+    python -m training.train --data ROOT --weights sdk/moue/models/edge --rate 7e-4    # on from there
     python -m training.train --preset paper --clips ROOT [--layout auto] [--expressions happy,angry]
     torchrun --nproc-per-node 4 -m training.train --preset paper --data ROOT     # a process a GPU
 
@@ -28,6 +29,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from moue.actions import ACTIONS, EXPRESSIONS, action_vector
+from moue.errors import MoueError
 from training.config import TrainConfig, add_options, parse
 from training.curves import Curves
 from training.data.clips import (
@@ -51,6 +53,7 @@ from training.generator import EdgeGenerator, Layers, compose
 from training.losses import Batch, LossWeights, edge_losses, paper_losses, temporal, total
 from training.paper import PaperGenerator
 from training.ranks import Ranks, joined
+from training.revive import StructureError, revive
 
 DELTA = 0.1  # Δa of R_t
 MAX_GRADIENT = 5.0  # norm that gradients are clipped to
@@ -148,10 +151,16 @@ class Trainer:
         self.critic_optimiser.load_state_dict(state["critic_optimiser"])
         self.step, self.spent = state["step"], state["spent"]
 
-    def start_from(self, checkpoint: Path) -> None:
-        """Begins a new run with the averaged weights another one ended with."""
-        state = self._read(checkpoint, "average")
-        self.average = state["average"]
+    def start_from(self, weights: Path, samples: Samples) -> None:
+        """Begins a new run with a bundle's weights, or the averaged ones of a checkpoint."""
+        if weights.is_dir():
+            try:
+                revive(self.model, weights, samples)
+            except (MoueError, StructureError) as error:
+                raise SystemExit(f"training.train: error: {error}") from None
+            self.average = {k: v.clone().float() for k, v in self.model.state_dict().items()}
+        else:
+            self.average = self._read(weights, "average")["average"]
 
     def _read(self, path: Path, weights: str) -> dict[str, Any]:
         """A checkpoint, its `model` or `average` taken over."""
@@ -168,10 +177,7 @@ class Trainer:
         try:
             self.model.load_state_dict(state[weights])
         except RuntimeError:
-            raise SystemExit(
-                f"training.train: error: {path} holds a generator built otherwise than today's; "
-                "train anew"
-            ) from None
+            raise SystemExit(f"training.train: error: {StructureError(path)}") from None
         return state
 
     def progress(self) -> float:
@@ -364,7 +370,11 @@ def main() -> None:
     begin.add_argument(
         "--resume", action="store_true", help="go on from the checkpoint in --out, if there is one"
     )
-    begin.add_argument("--start", type=Path, help="begin with the weights of another checkpoint")
+    begin.add_argument(
+        "--weights",
+        type=Path,
+        help="begin with those of another checkpoint, or of a bundle's folder",
+    )
     add_options(parser)
     arguments, config, weights = parse(parser)
     if arguments.clips and config.preset != "paper":
@@ -376,13 +386,14 @@ def main() -> None:
         except (ClipsError, FileNotFoundError) as error:
             raise SystemExit(f"training.train: error: {error}") from None
         trainer = Trainer(config, weights, out, device, ranks)
+        samples = Samples(sources, config.seed)
         if arguments.resume and (out / "checkpoint.pt").exists():
             trainer.load()
             if ranks.leads:
                 print(f"{out}: going on from step {trainer.step}")
-        elif arguments.start:
-            trainer.start_from(arguments.start)
-        trainer.run(Samples(sources, config.seed))
+        elif arguments.weights:
+            trainer.start_from(arguments.weights, samples)
+        trainer.run(samples)
 
 
 if __name__ == "__main__":

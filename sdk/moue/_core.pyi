@@ -21,6 +21,8 @@ def compose(
     to_crop: NDArray[np.float64],
     flow: NDArray[np.float32],
     mask: NDArray[np.float32],
+    rest_flow: NDArray[np.float32] | None,
+    rest_mask: NDArray[np.float32] | None,
     light: NDArray[np.float32],
     place: NDArray[np.float32],
     picture: NDArray[np.uint8],

@@ -317,8 +317,6 @@ class Animator(Closing):
         if moving.size:
             for face in portrait.faces:  # each on what the ones before it left
                 outputs = self._decode(face, vectors[moving], threads)
-                outputs["flow"] -= face.rest_flow
-                outputs["mask"] -= face.rest_mask
                 for row, index in enumerate(moving):
                     frames[index] = kernels.compose(
                         frames[index],
@@ -328,6 +326,7 @@ class Animator(Closing):
                         outputs["light"][row],
                         outputs["place"][row],
                         face.mouth,
+                        rest=(face.rest_flow, face.rest_mask),
                         threads=threads,
                     )
         return [frame.copy() if frame is portrait.photo else frame for frame in frames]

@@ -277,9 +277,17 @@ def _steps(
     sum_skips = partial(face.features.skips, vectors, face.features.room(batch), threads)
     features = sum_skips()
     outputs = {name: array.copy() for name, array in animator.runtime.decode(features).items()}
-    flow, mask = outputs["flow"][0] - face.rest_flow, outputs["mask"][0, 0] - face.rest_mask
-    maps = flow, mask, outputs["light"][0], outputs["place"][0], face.mouth
-    compose = partial(kernels.compose, portrait.photo, face.to_crop, *maps, threads=threads)
+    maps = outputs["flow"][0], outputs["mask"][0, 0], outputs["light"][0], outputs["place"][0]
+    rest = face.rest_flow, face.rest_mask
+    compose = partial(
+        kernels.compose,
+        portrait.photo,
+        face.to_crop,
+        *maps,
+        face.mouth,
+        rest=rest,
+        threads=threads,
+    )
     yield "skip-sum", f"{np.count_nonzero(vectors[0])} actions", sum_skips, batch
     yield "decode", "", lambda: animator.runtime.decode(features), batch
     yield "compose", "into a new frame", compose, 1

@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from moue.bundle import Bundle
 from moue.errors import BundleError
+from moue.kernels import FAINT, STILL
 from moue.mouth import COLOURED, COLOURLESS, GRAIN_BLOCKS, PLACE_STEP, Mouth
 
 GRID_SAMPLE_OPSET = 16  # the first that has GridSample
@@ -278,12 +279,17 @@ def _add_blend(parts: _Parts, size: int, mouth: Mouth) -> None:
     for name in ("flow", "mask"):
         parts.add("Slice", [f"decoder/{name}", "last", "end", "axis"], f"{name}/rest")
     parts.add("Shape", ["actions"], "frame_count", start=0, end=1)
-    parts.add("Sub", ["mask/frames", "mask/rest"], "mask/moved")
-    parts.add("Clip", ["mask/moved", "zero", "one"], "mask")
+    for name, by in (("flow", STILL), ("mask", FAINT)):
+        parts.constant(f"{name}/least", np.array(-by, np.float32))
+        parts.constant(f"{name}/most", np.array(by, np.float32))
+        parts.add("Sub", [f"{name}/frames", f"{name}/rest"], f"{name}/half")
+        parts.add("Cast", [f"{name}/half"], f"{name}/moved", to=TensorProto.FLOAT)
+        parts.add("Clip", [f"{name}/moved", f"{name}/least", f"{name}/most"], f"{name}/little")
+        parts.add("Sub", [f"{name}/moved", f"{name}/little"], f"{name}/settled")
+    parts.add("Cast", ["mask/settled"], "mask/unbounded", to=real)
+    parts.add("Clip", ["mask/unbounded", "zero", "one"], "mask")
 
-    parts.add("Sub", ["flow/frames", "flow/rest"], "flow")
-    parts.add("Cast", ["flow"], "flow/single", to=TensorProto.FLOAT)
-    parts.add("Transpose", ["flow/single"], "flow/last", perm=[0, 2, 3, 1])
+    parts.add("Transpose", ["flow/settled"], "flow/last", perm=[0, 2, 3, 1])
     parts.add("Mul", ["flow/last", "two"], "flow/scaled")  # [-1, 1] spans the square's side twice
     parts.add("Add", ["grid", "flow/scaled"], "positions")
     parts.add("Cast", ["photo"], "photo/single", to=TensorProto.FLOAT)

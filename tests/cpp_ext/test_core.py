@@ -23,6 +23,7 @@ def zeros(*shape):
 
 
 MAPS = {"flow": zeros(2, 4, 4), "mask": zeros(4, 4), "light": zeros(3, 4, 4)}
+REST = {"rest_flow": zeros(2, 4, 4), "rest_mask": zeros(4, 4)}
 MOUTH = {"place": zeros(2, 1, 1), "picture": PHOTO, "window": np.array([0.0, 0, 1, 1])}
 
 
@@ -36,6 +37,7 @@ def compose(**changed):
         "photo": PHOTO,
         "to_crop": MATRIX,
         **MAPS,
+        **REST,
         **MOUTH,
         "out": PHOTO.copy(),
         "whole": False,
@@ -65,6 +67,9 @@ def compose(**changed):
         (lambda: compose(out=PHOTO[1:].copy()), "out"),
         (lambda: compose(mask=zeros(5, 5)), "flow"),
         (lambda: compose(mask=zeros(4)), "mask"),
+        (lambda: compose(rest_flow=zeros(1, 4, 4)), "rest_flow"),
+        (lambda: compose(rest_mask=zeros(4, 5)), "rest_mask"),
+        (lambda: compose(rest_mask=None), "belong together"),
         (lambda: compose(light=zeros(1, 4, 4)), "light"),
         (lambda: compose(place=zeros(1, 4, 4)), "place"),
         (lambda: compose(picture=PHOTO[..., :2].copy()), "picture"),

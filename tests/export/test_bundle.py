@@ -14,7 +14,7 @@ from moue.bundle import load_bundle
 from training.generator import MOUTH_WINDOW, EdgeGenerator, Level
 from training.teacher.mouth import draw_picture
 
-LEVELS = (Level(8, 8, 8, True), Level(16, 8, 6, True), Level(32, 6, 4, False))
+LEVELS = (Level(8, 8, 8, True, rank=4), Level(16, 8, 6, True), Level(32, 6, 4, False))
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def test_the_decoder_graph_is_the_generators_outputs(trained):
 def test_the_decoder_is_few_kinds_of_nodes_all_in_half_precision(written):
     graph = onnx.shape_inference.infer_shapes(load_bundle(written).graph("decoder")).graph
     assert Counter(node.op_type for node in graph.node) == {
-        "Conv": 4, "LeakyRelu": 3, "DepthToSpace": 3, "Add": 3, "Split": 1, "Slice": 1, "Mul": 2,
+        "Conv": 5, "LeakyRelu": 3, "DepthToSpace": 3, "Add": 3, "Split": 1, "Slice": 1, "Mul": 2,
     }  # fmt: skip
     values = (*graph.input, *graph.value_info, *graph.output)
     assert {v.type.tensor_type.elem_type for v in values} == {onnx.TensorProto.FLOAT16}

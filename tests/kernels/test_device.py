@@ -177,8 +177,7 @@ def test_compose_is_the_reference(rng, height, width, size, pixel, data):
         kernels.compose_reference(
             photo,
             to_crop,
-            flow - rest[0].astype(np.float32),
-            mask - rest[1].astype(np.float32),
+            *kernels.since_rest(flow, mask, *(part.astype(np.float32) for part in rest)),
             light,
             place,
             mouth.picture,

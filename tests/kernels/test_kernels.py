@@ -137,11 +137,28 @@ def test_compose_is_the_reference(rng, height, width, size, data):
     photo, canvas = photo_of(rng, height, width), photo_of(rng, height, width)
     _, to_crop = data.draw(squares(height, width))
     *maps, mouth = maps_of(rng, size, motion=data.draw(st.sampled_from([0.01, 0.2, 5])))
+    flow, mask = maps[:2]
+    rest = None
+    if data.draw(st.booleans()):  # and then all but a part of the square differs little from it
+        flow_at_rest, mask_at_rest = maps_of(rng, size)[:2]
+        rest = flow_at_rest, mask_at_rest
+        nearly = rng.uniform(-0.99, 0.99, (3, size, size))
+        little = np.ones((size, size), bool)
+        begin, end = np.sort(rng.integers(0, size + 1, (2, 2)), axis=0)
+        little[begin[0] : end[0], begin[1] : end[1]] = False
+        flow[:, little] = (flow_at_rest + kernels.STILL * nearly[:2])[:, little]
+        mask[little] = (mask_at_rest + kernels.FAINT * nearly[2])[little]
+        flow, mask = kernels.since_rest(flow, mask, *rest)
+        assert not flow[:, little].any()
+        assert not mask[little].any()
     expected = canvas.copy()
     window = np.array(mouth.window)
-    kernels.compose_reference(photo, to_crop, *maps, mouth.picture, window, expected)
-    frame = kernels.compose(photo, to_crop, *maps, mouth, canvas.copy())
-    whole = kernels.compose(photo, to_crop, *maps, mouth, threads=data.draw(st.integers(0, 3)))
+    kernels.compose_reference(
+        photo, to_crop, flow, mask, *maps[2:], mouth.picture, window, expected
+    )
+    given = photo, to_crop, *maps, mouth
+    frame = kernels.compose(*given, canvas.copy(), rest=rest)
+    whole = kernels.compose(*given, rest=rest, threads=data.draw(st.integers(0, 3)))
     x, y = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
     u = [row[0] * x + row[1] * y + row[2] for row in to_crop]
     outside = np.any([(v < 0) | (v > 1) for v in u], axis=0)

@@ -12,13 +12,13 @@ from tests.training import trees
 from tests.training.batches import batches
 from training import curves, train
 from training.config import PRESETS, TrainConfig
-from training.data.stream import Onward, shown_by
+from training.data.stream import Onward, Samples, shown_by
 from training.generator import EdgeGenerator, Level
 from training.losses import LossWeights
 from training.train import Trainer, expression_degrees, neighbours
 
 CPU = torch.device("cpu")
-LEVELS = (Level(8, 8, 8, True), Level(16, 8, 6, True), Level(32, 6, 4, False))
+LEVELS = (Level(8, 8, 8, True, rank=4), Level(16, 8, 6, True), Level(32, 6, 4, False))
 
 
 @pytest.fixture
@@ -130,7 +130,7 @@ def test_a_run_goes_on_only_as_it_began(tmp_path):
     state = torch.load(path, weights_only=True)
     del state["model"]["rgb.bias"]
     torch.save(state, path)
-    with pytest.raises(SystemExit, match="built otherwise than today's; train anew"):
+    with pytest.raises(SystemExit, match="built otherwise than the one to train; train anew"):
         paper(tmp_path, "happy").load()
 
 
@@ -152,7 +152,7 @@ def test_a_run_can_begin_with_anothers_weights(tmp_path):
     first = trainer(tmp_path / "first", steps=4)
     first.fit(batches(0, 4))
     second = trainer(tmp_path / "second", steps=4, local_adversarial=1.0)
-    second.start_from(tmp_path / "first" / "checkpoint.pt")
+    second.start_from(tmp_path / "first" / "checkpoint.pt", Samples([], 0))
     assert second.step == 0
     for name, value in second.model.named_parameters():
         assert torch.equal(value, first.average[name]), name

@@ -16,7 +16,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from moue.kernels import arguments
-from moue.kernels.reference import compose_reference, preprocess_reference, skip_sum_reference
+from moue.kernels.reference import (
+    FAINT,
+    STILL,
+    compose_reference,
+    preprocess_reference,
+    since_rest,
+    skip_sum_reference,
+)
 from moue.mouth import Mouth
 
 try:
@@ -33,11 +40,14 @@ else:
 
 __all__ = [
     "BACKEND",
+    "FAINT",
+    "STILL",
     "compose",
     "compose_reference",
     "cuda_devices",
     "preprocess",
     "preprocess_reference",
+    "since_rest",
     "skip_sum",
     "skip_sum_reference",
 ]
@@ -125,6 +135,7 @@ def compose(
     mouth: Mouth,
     out: NDArray[np.uint8] | None = None,
     *,
+    rest: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None,
     threads: int = 0,
 ) -> NDArray[np.uint8]:
     """A frame at the photo's own resolution: (1 − m) · warp(photo, flow) + m · colour.
@@ -145,6 +156,9 @@ def compose(
         mouth: the picture, and its window in the square.
         out: uint8 [H, W, 3] to write to, such as the frame of another face in the same photo;
             a copy of the photo when None.
+        rest: flow and mask at rest, which are subtracted from this frame's. What is left counts less
+            by STILL, along x and along y, and by FAINT, and as nothing where it is not even that.
+            None: flow and mask are taken as they are.
 
     Returns:
         uint8 RGB [H, W, 3], which is `out` where one was given.
@@ -164,13 +178,20 @@ def compose(
     window = np.array(mouth.window, np.float64)
     whole = out is None  # then what lies around the square is written, too
     out = arguments.output(out, "uint8", photo.shape, apart_from=(photo,))
-    maps = flow, mask, light, place, picture, window
+    rest_flow, rest_mask = rest or (None, None)
+    if rest is not None:
+        rest_flow = arguments.array("rest flow", rest_flow, ["float32"], [2, size, size])
+        rest_mask = arguments.array("rest mask", rest_mask, ["float32"], [size, size])
+    painted = light, place, picture, window
     if BACKEND == "core":
-        _core.compose(photo, to_crop, *maps, out, whole, threads)
+        moving = flow, mask, rest_flow, rest_mask
+        _core.compose(photo, to_crop, *moving, *painted, out, whole, threads)
     else:
+        if rest_flow is not None and rest_mask is not None:
+            flow, mask = since_rest(flow, mask, rest_flow, rest_mask)
         if whole:
             out[...] = photo
-        compose_reference(photo, to_crop, *maps, out)
+        compose_reference(photo, to_crop, flow, mask, *painted, out)
     return out
 
 

@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 
 from moue.mouth import PLACE_STEP
 
+STILL = 0.1 / 256  # sides of the square: less motion than this since rest, along x or y, is none
+FAINT = 1 / 64  # less of a mask than this since rest is none
+
 
 def skip_sum_reference(
     base: NDArray[np.float32],
@@ -78,6 +81,20 @@ def compose_reference(
     paint[mouth] *= _bilinear(picture, u * wide - 0.5, v * tall - 0.5) / 255
     paint = np.fmin(np.fmax(paint, 0), 1)
     out[rows, columns] = np.floor((1 - m) * warped + m * 255 * paint + 0.5)
+
+
+def since_rest(
+    flow: NDArray[np.float32],
+    mask: NDArray[np.float32],
+    rest_flow: NDArray[np.float32],
+    rest_mask: NDArray[np.float32],
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Flow and mask less what they are at rest, and nearer to nothing by STILL and by FAINT."""
+    return _settled(flow - rest_flow, STILL), _settled(mask - rest_mask, FAINT)
+
+
+def _settled(x: NDArray[np.float32], by: float) -> NDArray[np.float32]:
+    return x - np.clip(x, -np.float32(by), np.float32(by))
 
 
 def _bilinear(

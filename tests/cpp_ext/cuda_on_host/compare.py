@@ -152,8 +152,8 @@ def frames(rng, height, width, size, pixel, shifted, data) -> None:
     out = out[shift:][: len(room) - 1].reshape(count, height, width, 3)
     expected = np.full((height, width, 3), UNTOUCHED, np.uint8)
     singles = [part.astype(np.float32) for part in (flow[0], mask[0, 0], light[0], place[0])]
-    singles[0] -= rest_flow
-    singles[1] -= rest_mask
+    at_rest = rest_flow.astype(np.float32), rest_mask.astype(np.float32)
+    singles[:2] = kernels.since_rest(singles[0], singles[1], *at_rest)
     singles += [mouth.picture, np.array(mouth.window)]
     kernels.compose_reference(source[..., :3].copy(), to_crop, *singles, expected)
     assert np.abs(out[0].astype(int) - expected).max() <= 1

@@ -1,0 +1,97 @@
+"""A bundle's weights can be trained further: the way back from what export wrote."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from export.bundle import write_bundle
+from moue.actions import ACTIONS
+from training.config import TrainConfig
+from training.data.stream import Samples
+from training.generator import EdgeGenerator, Level
+from training.losses import LossWeights
+from training.revive import PHOTOS, revive
+from training.train import Trainer
+
+LEVELS = (Level(8, 8, 8, True, rank=4), Level(16, 8, 6, True), Level(32, 6, 4, False))
+
+
+def photos(count: int, seed: int) -> torch.Tensor:
+    return torch.rand(count, 3, 64, 64, generator=torch.Generator().manual_seed(seed))
+
+
+@dataclass
+class Noise:
+    """A sample that is a photo and no more."""
+
+    photo: NDArray[np.float32]
+
+
+class Noises:
+    """A source of them."""
+
+    def sample(self, random: np.random.Generator) -> Noise:
+        return Noise(random.random((3, 64, 64), np.float32) * random.uniform(0.5, 1))
+
+
+SAMPLES = Samples([(1.0, Noises())], 0)
+
+
+@pytest.fixture(scope="module")
+def trained() -> EdgeGenerator:
+    """Not trained at all, but with normalisation statistics and outputs of some size."""
+    torch.manual_seed(0)
+    generator = EdgeGenerator(len(ACTIONS), LEVELS)
+    with torch.no_grad():
+        for k in range(40):
+            generator.train().trunk(photos(8, k) * (0.5 + k / 80))
+        generator.decoder.up[-1].weight *= 10
+    return generator.eval()
+
+
+@pytest.fixture(scope="module")
+def written(trained, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("bundles") / "small"
+    state = {"actions": list(ACTIONS), "step": 5, "config": {"preset": "edge"}}
+    write_bundle(trained, state, folder, "0.0.1")
+    return folder
+
+
+@torch.no_grad()
+def test_a_revived_generator_does_what_the_bundles_did(trained, written):
+    other = EdgeGenerator(len(ACTIONS), LEVELS)
+    revive(other, written, SAMPLES)
+    actions = torch.rand(4, 2, len(ACTIONS))
+    wanted = trained.layers(photos(4, 1), actions)
+    found = other.eval().layers(photos(4, 1), actions)
+    moved = 64 * wanted.flow.abs().max()
+    assert moved > 1, "there is something to tell apart"
+    assert 64 * (found.flow - wanted.flow).abs().max() < 0.01 * moved
+    for name in ("mask", "place"):
+        one, another = getattr(wanted, name), getattr(found, name)
+        assert (one - another).abs().max() < 0.01 * one.abs().max(), name
+
+
+@torch.no_grad()
+def test_its_statistics_are_those_of_photos(written):
+    """In training, where batches are normalised by their own, it does the same but for chance."""
+    generator = EdgeGenerator(len(ACTIONS), LEVELS)
+    revive(generator, written, SAMPLES)
+    seen = torch.stack([SAMPLES[i]["photo"] for i in range(PHOTOS)])
+    still = [x.clone() for x in generator.eval().trunk(seen)]
+    for x, y in zip(still, generator.train().trunk(seen), strict=True):
+        assert (x - y).abs().max() < 1e-3 * x.abs().max()
+
+
+def test_a_bundle_built_otherwise_is_refused(written, tmp_path):
+    run = Trainer(TrainConfig(), LossWeights(), tmp_path, torch.device("cpu"))
+    with pytest.raises(SystemExit, match="small holds a generator built otherwise"):
+        run.start_from(written, SAMPLES)
+    with pytest.raises(SystemExit, match="manifest"):
+        run.start_from(tmp_path, SAMPLES)
