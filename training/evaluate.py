@@ -32,7 +32,8 @@ from moue import Animator, Portrait, expression, kernels
 from moue.actions import ACTIONS, EXPRESSIONS, action_vector
 from training.control import HEADLINE, Control, draw_matrix, measure, sideless
 from training.data.faces import FaceCrop, load_faces, prepare
-from training.data.sources import View, align, composed, make_teacher, pair_degree
+from training.data.sources import align, make_teacher, pair_degree
+from training.data.view import View, composed
 from training.scores import BlendshapeScorer
 from training.teacher.render import Teacher
 

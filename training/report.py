@@ -54,7 +54,8 @@ from training.data.clips import (
     prepare_clips,
 )
 from training.data.faces import load_faces, prepare
-from training.data.sources import View, composed, make_teacher
+from training.data.sources import make_teacher
+from training.data.view import View, composed
 from training.evaluate import (
     DEGREES,
     best_likeness,

@@ -27,7 +27,8 @@ from moue.tracking.mesh import Mesh, lay, place
 from moue.tracking.regressor import Regressor, features
 from training.data import ATTRIBUTIONS
 from training.data.faces import CROP_MARGIN, FaceCrop, load_faces
-from training.data.sources import Random, View, composed, draw_actions
+from training.data.sources import draw_actions
+from training.data.view import Random, View, composed
 from training.teacher.head import load_head
 from training.teacher.render import Teacher
 

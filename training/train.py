@@ -41,8 +41,8 @@ from training.data.clips import (
     showing,
 )
 from training.data.faces import prepare
-from training.data.sources import Augment
 from training.data.stream import Onward, Samples, Source, clip_sources, portrait_sources, shown_by
+from training.data.view import Augment
 from training.discriminators import (
     Discriminator,
     discriminator_loss,

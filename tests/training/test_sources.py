@@ -12,10 +12,10 @@ from training.data.sources import (
     PairSource,
     PortraitSource,
     SmileSource,
-    View,
     draw_actions,
     pair_degree,
 )
+from training.data.view import View
 from training.teacher.render import Teacher
 from training.teacher.rest import at_rest
 

@@ -35,7 +35,7 @@ from moue.crop import Square, find_faces
 from moue.errors import MoueError
 from moue.photo import read_photo
 from training.data.faces import CROP_MARGIN, CROP_SIZE, is_held_out, resample
-from training.data.sources import Augment, Random, View
+from training.data.view import Augment, Random, View
 from training.teacher.head import IBUG68
 from training.tracker import Measure
 

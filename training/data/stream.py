@@ -17,15 +17,17 @@ from torch.utils.data import Dataset, Sampler
 from training.data.clips import Clip, ClipSource
 from training.data.faces import load_faces
 from training.data.sources import (
-    Augment,
     PairSource,
     PortraitSource,
-    Random,
     SmileSource,
     draw_expression,
     make_teacher,
 )
+from training.data.view import Augment, Random
 from training.generator import INPUT_SIZE
+from training.teacher.glasses import WEARERS
+
+GLASSES = 0.3  # of the portraits' samples in which some are drawn on the face
 
 
 class Source(Protocol):
@@ -104,7 +106,9 @@ def portrait_sources(
                 sources.append((share, real))
     rest = 1 - sum(share for share, _ in sources)
     if not expressions:
-        return [*sources, (rest, PortraitSource(faces, teacher, INPUT_SIZE, vectors, augment))]
+        bare = [face for face in faces if face.name not in WEARERS]
+        stills = PortraitSource(bare, teacher, INPUT_SIZE, vectors, augment, glasses=GLASSES)
+        return [*sources, (rest, stills)]
     for name in expressions:
         draw = partial(draw_expression, name=name)
         source = PortraitSource(people[name], teacher, INPUT_SIZE, vectors, augment, draw)
