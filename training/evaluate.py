@@ -34,6 +34,7 @@ from training.control import HEADLINE, Control, draw_matrix, measure, sideless
 from training.data.faces import FaceCrop, load_faces, prepare
 from training.data.sources import align, make_teacher, pair_degree
 from training.data.view import View, composed
+from training.intact import difference_outside, motion_of_rims
 from training.scores import BlendshapeScorer
 from training.teacher.render import Teacher
 
@@ -143,6 +144,7 @@ def evaluate(
                     smile_ssim.append(best_likeness(shown, real, inside))
             rows.append(row)
     report.rises, report.figures = figures(scores)
+    glasses, skin = motion_of_rims(animator, teacher, faces)
     shares = [f["share"] for f in report.figures]
     report.summary = {
         "mean share of the plain warp": float(np.mean(shares)),
@@ -153,6 +155,8 @@ def evaluate(
         "largest difference at degree 0, levels": rest,
         "largest difference outside the face square, levels": outside,
         "largest step of a ramp over its median step": uneven,
+        "motion of glasses drawn on the faces, px of the generator's input": glasses,
+        "the same of the skin in their place, without them": skin,
     }
     for name, values in likeness.items():
         ssim, psnr = np.mean(values, 0)
@@ -194,17 +198,6 @@ def look(portrait: Portrait, frame: NDArray[np.uint8], side: int = VIEW) -> NDAr
     """The face square of a frame, uint8 [side, side, 3]."""
     square = kernels.preprocess(frame, portrait.faces[0].square.to_photo(), side)
     return _bytes(square.transpose(1, 2, 0))
-
-
-def difference_outside(portrait: Portrait, frame: NDArray[np.uint8]) -> int:
-    """Largest change, in levels, of a pixel outside the face square."""
-    height, width = frame.shape[:2]
-    y, x = np.mgrid[0:height, 0:width] + 0.5
-    matrix = portrait.faces[0].square.to_crop()
-    u = np.tensordot(matrix[:, :2], np.stack([x, y]), 1) + matrix[:, 2, None, None]
-    outside = ((u < 0) | (u > 1)).any(0)
-    change = np.abs(frame.astype(int) - portrait.photo)[outside]
-    return int(change.max()) if change.size else 0
 
 
 def similarity(

@@ -6,13 +6,10 @@ from PIL import Image
 
 from moue import Animator, expression
 from moue.actions import EXPRESSIONS
-from moue.animator import Portrait
-from moue.crop import Square
 from training.data.faces import FaceCrop
 from training.evaluate import (
     DEGREES,
     Report,
-    difference_outside,
     draw_actions,
     draw_sheet,
     draw_strip,
@@ -22,20 +19,6 @@ from training.evaluate import (
     similarity,
     unevenness,
 )
-
-
-class Face:
-    square = Square(32, 32, 20, 0.3)
-
-
-def test_a_change_outside_the_square_is_seen_and_one_inside_is_not():
-    photo = np.zeros((64, 64, 3), np.uint8)
-    portrait = Portrait(photo, (Face(),), "")
-    inside, outside = photo.copy(), photo.copy()
-    inside[32, 32] = 200
-    outside[2, 60] = 7
-    assert difference_outside(portrait, inside) == 0
-    assert difference_outside(portrait, outside) == 7
 
 
 def test_rises_are_taken_against_degree_zero_over_both_sides():

@@ -122,7 +122,7 @@ def held(layers: Layers, where: NDArray[np.uint8]) -> Layers:
     rims, lenses = where[..., 0] > FAINT, where[..., 1] > SHOWN
     away = cv2.distanceTransform((~rims).astype(np.uint8), cv2.DIST_L2, 5)
     off = np.stack([cv2.Sobel(away, -1, 1, 0), cv2.Sobel(away, -1, 0, 1)])
-    off /= np.maximum(np.linalg.norm(off, axis=0), 1e-6)  # the direction that leads off the rims
+    off = off / np.maximum(np.linalg.norm(off, axis=0), 1e-6)  # the way that leads off the rims
     flow = len(rims) * layers.flow
     towards = -(flow * off).sum(0)
     kept = np.minimum(1, STRETCH * away / np.maximum(towards, 1e-6))
