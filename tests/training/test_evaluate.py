@@ -6,6 +6,7 @@ from PIL import Image
 
 from moue import Animator, expression
 from moue.actions import EXPRESSIONS
+from moue.crop import Square
 from training.data.faces import FaceCrop
 from training.evaluate import (
     DEGREES,
@@ -19,6 +20,8 @@ from training.evaluate import (
     similarity,
     unevenness,
 )
+
+SQUARE = Square(32, 32, 20, 0.3)
 
 
 def test_rises_are_taken_against_degree_zero_over_both_sides():
@@ -81,7 +84,7 @@ def face_crop(name: str, smile: float, held_out: bool = True) -> FaceCrop:
     blank = np.zeros((4, 4, 3), np.uint8)
     scores = {"mouthSmileLeft": smile, "mouthSmileRight": smile}
     identity = name.rsplit("_", 1)[0]
-    return FaceCrop(name, identity, held_out, blank, Face.square, np.zeros((478, 3)), scores)
+    return FaceCrop(name, identity, held_out, blank, SQUARE, np.zeros((478, 3)), scores)
 
 
 def test_only_people_held_out_and_at_rest_are_measured():
