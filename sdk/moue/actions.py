@@ -72,7 +72,8 @@ def _pose(**weights: float) -> Mapping[str, float]:
 EXPRESSIONS: Mapping[str, Mapping[str, float]] = MappingProxyType(
     {
         "happy": _pose(
-            mouthSmile=0.95, jawOpen=0.22, cheekSquint=0.35, eyeSquint=0.15, eyeBlink=0.05, browDown=0.1,
+            mouthSmile=1, mouthDimple=0.15, jawOpen=0.2, cheekSquint=0.6, eyeSquint=0.1, eyeBlink=0.05,
+            browDown=0.15,
         ),
         "sad": _pose(
             browInnerUp=1, browDown=0.1, mouthFrown=0.9, mouthShrugLower=0.4,
