@@ -73,6 +73,12 @@ def compose(**changed):
             {"mouth": Mouth(PHOTO[..., :2], (0.0, 0.0, 1.0, 1.0))},
             r"mouth.picture must be uint8 \[h, w, 3\]",
         ),
+        (
+            compose,
+            {"rest": (zeros(2, 4, 5), zeros(4, 4))},
+            r"rest flow must be float32 \[2, 4, 4\]",
+        ),
+        (compose, {"rest": (zeros(2, 4, 4), zeros(4))}, r"rest mask must be float32 \[4, 4\]"),
         (compose, {"out": PHOTO}, "out must be an array of its own"),
         (compose, {"out": READ_ONLY}, "out must be writeable"),
     ],
