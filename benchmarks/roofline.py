@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from benchmarks import face_in, in_a_row, in_turns, picture, report, side_by_side
-from moue import Animator, kernels
+from moue import Animator
 from moue.actions import action_vector
 from moue.animator import EncodedFace
 from moue.graphs import as_float32
@@ -146,9 +146,7 @@ class _Frames:
                 marks.append(time.perf_counter())
                 maps = self.animator.runtime.decode(features, one_core=True)
                 marks.append(time.perf_counter())
-                layers = maps["flow"][0], maps["mask"][0, 0], maps["light"][0], maps["place"][0]
-                rest = face.rest_flow, face.rest_mask
-                kernels.compose(self.photo, face.to_crop, *layers, face.mouth, rest=rest, threads=1)
+                face.compose(self.photo, maps, threads=1)
                 marks.append(time.perf_counter())
                 if number:
                     for k, name in enumerate(self.times):

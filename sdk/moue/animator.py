@@ -62,6 +62,22 @@ class EncodedFace:
         """`square.to_crop()`, computed once."""
         return self.square.to_crop()
 
+    def compose(
+        self, photo: NDArray[np.uint8], maps: Tensors, row: int = 0, threads: int = 0
+    ) -> NDArray[np.uint8]:
+        """A new frame of the photo: `kernels.compose` of one row of the decoder's outputs."""
+        return kernels.compose(
+            photo,
+            self.to_crop,
+            maps["flow"][row],
+            maps["mask"][row, 0],
+            maps["light"][row],
+            maps["place"][row],
+            self.mouth,
+            rest=(self.rest_flow, self.rest_mask),
+            threads=threads,
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class Portrait:
@@ -318,17 +334,7 @@ class Animator(Closing):
             for face in portrait.faces:  # each on what the ones before it left
                 outputs = self._decode(face, vectors[moving], threads)
                 for row, index in enumerate(moving):
-                    frames[index] = kernels.compose(
-                        frames[index],
-                        face.to_crop,
-                        outputs["flow"][row],
-                        outputs["mask"][row, 0],
-                        outputs["light"][row],
-                        outputs["place"][row],
-                        face.mouth,
-                        rest=(face.rest_flow, face.rest_mask),
-                        threads=threads,
-                    )
+                    frames[index] = face.compose(frames[index], outputs, row, threads)
         return [frame.copy() if frame is portrait.photo else frame for frame in frames]
 
     def _decode(self, face: EncodedFace, vectors: NDArray[np.float32], threads: int) -> Tensors:

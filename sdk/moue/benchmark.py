@@ -277,17 +277,7 @@ def _steps(
     sum_skips = partial(face.features.skips, vectors, face.features.room(batch), threads)
     features = sum_skips()
     outputs = {name: array.copy() for name, array in animator.runtime.decode(features).items()}
-    maps = outputs["flow"][0], outputs["mask"][0, 0], outputs["light"][0], outputs["place"][0]
-    rest = face.rest_flow, face.rest_mask
-    compose = partial(
-        kernels.compose,
-        portrait.photo,
-        face.to_crop,
-        *maps,
-        face.mouth,
-        rest=rest,
-        threads=threads,
-    )
+    compose = partial(face.compose, portrait.photo, outputs, threads=threads)
     yield "skip-sum", f"{np.count_nonzero(vectors[0])} actions", sum_skips, batch
     yield "decode", "", lambda: animator.runtime.decode(features), batch
     yield "compose", "into a new frame", compose, 1
