@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 
 // Elsewhere than on x86 the baseline has its SIMD already (NEON on aarch64).
 #if defined(__x86_64__) && defined(__gnu_linux__) && defined(__GNUC__) && !defined(__clang__)
@@ -14,11 +15,34 @@
 // Becomes part of whichever version it is called from.
 #define MOUE_INLINE inline __attribute__((always_inline))
 
-// Eight lanes out of the sixteen of a and b, which are counted on.
-using Float8 = float __attribute__((vector_size(32)));
-using Int8 = int32_t __attribute__((vector_size(32)));
+// N lanes of whatever SIMD there is.
+template <int N>
+struct Lanes;
+template <>
+struct Lanes<4> {
+  using Float = float __attribute__((vector_size(16)));
+  using Int = int32_t __attribute__((vector_size(16)));
+};
+template <>
+struct Lanes<8> {
+  using Float = float __attribute__((vector_size(32)));
+  using Int = int32_t __attribute__((vector_size(32)));
+};
+template <>
+struct Lanes<16> {
+  using Float = float __attribute__((vector_size(64)));
+  using Int = int32_t __attribute__((vector_size(64)));
+};
+
+// N numbers in a row, dealt out: lane k gets from[at[k]].
+template <int N>
+MOUE_INLINE void deal(const float* from, const typename Lanes<N>::Int& at,
+                      typename Lanes<N>::Float& out) {
 #ifdef __clang__
-#define MOUE_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+  for (int k = 0; k < N; ++k) out[k] = from[at[k]];
 #else
-#define MOUE_SHUFFLE(a, b, ...) __builtin_shuffle(a, b, Int8{__VA_ARGS__})
+  typename Lanes<N>::Float row;
+  std::memcpy(&row, from, sizeof row);
+  out = __builtin_shuffle(row, at);
 #endif
+}
