@@ -37,6 +37,8 @@ struct Nodes {
   float* place[2];  // in the picture's pixels, x and y
 };
 
+constexpr float kCount[kLanes] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+
 using Bytes = uint8_t __attribute__((vector_size(16)));
 
 // Memory that stays with the thread from frame to frame; `use` tells apart what is of one type.
@@ -170,12 +172,19 @@ struct Run {
   Looks looks;
 };
 
-MOUE_INLINE void stand(Stands& stands, int64_t k, float x, float y) {
-  const auto column = static_cast<int32_t>(x), row = static_cast<int32_t>(y);
-  stands.column[k] = column;
-  stands.row[k] = row;
-  stands.fx[k] = x - static_cast<float>(column);
-  stands.fy[k] = y - static_cast<float>(row);
+// Pixels [k, k + N) of a run stand at (x, y), neither less than 0.
+template <int N>
+MOUE_INLINE void stand(Stands& stands, int64_t k, const typename Lanes<N>::Float& x,
+                       const typename Lanes<N>::Float& y) {
+  using Float = typename Lanes<N>::Float;
+  using Int = typename Lanes<N>::Int;
+  const Int column = __builtin_convertvector(x, Int), row = __builtin_convertvector(y, Int);
+  const Float fx = x - __builtin_convertvector(column, Float);
+  const Float fy = y - __builtin_convertvector(row, Float);
+  std::memcpy(stands.column + k, &column, sizeof column);
+  std::memcpy(stands.row + k, &row, sizeof row);
+  std::memcpy(stands.fx + k, &fx, sizeof fx);
+  std::memcpy(stands.fy + k, &fy, sizeof fy);
 }
 
 // The cells of some maps at the pixels [k, k + N) of a run, whose columns and rows only rise or
@@ -322,11 +331,15 @@ template <int N>
 MOUE_INLINE void see_mouth(Run& run, int64_t k, const Photo& picture, const Nodes& nodes, float x,
                            float y, float step_x, float step_y) {
   const auto right = static_cast<float>(nodes.columns), bottom = static_cast<float>(nodes.rows);
-  for (int64_t j = k; j < k + kLanes; ++j) {
-    const auto along = static_cast<float>(static_cast<int32_t>(j));
-    const float nx = (x + along * step_x) * nodes.per_cell - nodes.left;
-    const float ny = (y + along * step_y) * nodes.per_cell - nodes.top;
-    stand(run.nodes, j, clamp(nx, 0.0f, right), clamp(ny, 0.0f, bottom));
+  for (int64_t j = k; j < k + kLanes; j += N) {
+    typename Lanes<N>::Float along;
+    std::memcpy(&along, kCount, sizeof along);
+    along += static_cast<float>(j);
+    auto nx = (x + along * step_x) * nodes.per_cell - nodes.left;
+    auto ny = (y + along * step_y) * nodes.per_cell - nodes.top;
+    nx = nx > 0 ? (nx < right ? nx : right) : 0;
+    ny = ny > 0 ? (ny < bottom ? ny : bottom) : 0;
+    stand<N>(run.nodes, j, nx, ny);
   }
   for (int64_t j = k; j < k + kLanes; j += N)
     spread<N>(nodes.place, nodes.stride, run.nodes, j, run.seen);
@@ -366,13 +379,14 @@ MOUE_INLINE void compose_run(const Photo& photo, const Grid& grid, const Photo& 
   Run run;
   Stands& stands = run.stands;
   Looks& looks = run.looks;
-  const auto last = static_cast<int32_t>(count - 1);
-  const auto first = static_cast<float>(begin - row.begin);
+  const auto last = static_cast<float>(count - 1), first = static_cast<float>(begin - row.begin);
   const int64_t whole = (count + kLanes - 1) / kLanes * kLanes;
-  for (int32_t k = 0; k < whole; ++k) {
-    const float along = first + static_cast<float>(k < last ? k : last);
-    const float x = row.x + along * step_x, y = row.y + along * step_y;
-    stand(stands, k, x, y);
+  for (int64_t k = 0; k < whole; k += N) {
+    typename Lanes<N>::Float along;
+    std::memcpy(&along, kCount, sizeof along);
+    along += static_cast<float>(k);
+    along = first + (along < last ? along : last);
+    stand<N>(stands, k, row.x + along * step_x, row.y + along * step_y);
   }
   for (int64_t k = 0; k < whole; k += N) spread<N>(grid.motion, grid.stride, stands, k, run.motion);
   const auto x = static_cast<int32_t>(begin), y = static_cast<int32_t>(i);

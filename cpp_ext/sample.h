@@ -17,7 +17,8 @@ MOUE_INLINE Float4 lerp(Float4 a, Float4 b, float t) { return a + t * (b - a); }
 // Also turns NaN into `low`, so that no number can lead outside a photo.
 template <class T>
 MOUE_INLINE T clamp(T x, T low, T high) {
-  return x > low ? (x < high ? x : high) : low;
+  const T least = x > low ? x : low;
+  return least < high ? least : high;
 }
 
 struct Photo {
