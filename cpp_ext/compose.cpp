@@ -435,7 +435,7 @@ MOUE_INLINE void compose_run(const Photo& photo, const Grid& grid, const Photo& 
 __attribute__((target("avx512f"))) MOUE_COMPOSE_PIXELS(16) __attribute__((target("avx2")))
 MOUE_COMPOSE_PIXELS(8) __attribute__((target("default")))
 #endif
-MOUE_COMPOSE_PIXELS(4)
+MOUE_COMPOSE_PIXELS(kBaseline)
 
     // The pixels of a row, from the first to the last, that may not be the photo's own.
     Span changed(const Grid& grid, const Row& row, float step_x, float step_y) {

@@ -15,6 +15,15 @@
 // Becomes part of whichever version it is called from.
 #define MOUE_INLINE inline __attribute__((always_inline))
 
+// As many floats as the oldest processor that the code is compiled for has side by side.
+#if defined(__AVX512F__)
+inline constexpr int kBaseline = 16;
+#elif defined(__AVX2__)
+inline constexpr int kBaseline = 8;
+#else
+inline constexpr int kBaseline = 4;
+#endif
+
 // N lanes of whatever SIMD there is.
 template <int N>
 struct Lanes;
