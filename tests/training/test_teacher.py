@@ -97,13 +97,27 @@ def test_lips_close_only_what_the_jaw_opens(teacher, fit):
 def test_lashes_are_drawn_where_lids_have_met_and_only_there(teacher, fit, astronaut_face):
     half = render(teacher, fit, astronaut_face, eyeBlinkLeft=0.5)
     shut = render(teacher, fit, astronaut_face, eyeBlinkLeft=1.0)
+    assert half.mask.max() < 0.2
     to_layer = SIZE * astronaut_face.square.to_crop()
     corners = fit.points[[362, 263, 33, 133], :2] @ to_layer[:, :2].T + to_layer[:, 2]
-    rows, columns = np.nonzero(shut.mask > half.mask + 0.2)
+    rows, columns = np.nonzero(shut.mask > 0.75)
     assert len(rows) > 5
     assert columns.min() >= corners[0, 0] - 2
     assert columns.max() <= corners[1, 0] + 2
-    assert shut.colour[:, rows, columns].mean() < 0.3 * fit.skin.mean()
+    assert shut.colour[:, rows, columns].mean() < 0.4 * fit.skin.mean()
+
+
+def test_a_closed_lid_is_painted_in_the_colour_of_the_skin_around_the_eye(
+    teacher, fit, astronaut_face
+):
+    shut = render(teacher, fit, astronaut_face, eyeBlinkLeft=1.0)
+    to_layer = SIZE * astronaut_face.square.to_crop()
+    moved = teacher.move(fit, np.asarray(action_vector({"eyeBlinkLeft": 1.0}, ACTIONS)))
+    lid = moved[[386, 257, 258], :2].mean(0) @ to_layer[:, :2].T + to_layer[:, 2]
+    column, row = lid.astype(int)
+    assert 0.3 < shut.mask[row, column] < 0.7
+    np.testing.assert_allclose(shut.colour[:, row, column], fit.lids[0], atol=0.05)
+    assert not render(teacher, fit, astronaut_face, eyeSquintLeft=1.0).mask.any()
 
 
 def test_the_outline_of_a_moving_face_fades_into_its_surroundings(teacher, fit, astronaut_face):
@@ -158,10 +172,14 @@ def test_smiles_that_darken_a_fold_are_drawn_so(head, astronaut_face, portrait_p
     smiling = portrait_photo.copy()
     for column, row in zip(x, y, strict=True):
         smiling[row - 6 : row + 7, column - 6 : column + 7] //= 2
-    folds = smile_folds([((portrait_photo, landmarks), (smiling, landmarks))], head)
-    assert folds.shape == (UNROLLED, UNROLLED)
-    assert folds.min() < -0.8
-    assert (folds == 0).mean() > 0.9
+    pair = ((portrait_photo, landmarks), (smiling, landmarks))
+    folds = smile_folds([(*pair, 1.0)], head)
+    whole = sum(folds.values())
+    assert whole.shape == (UNROLLED, UNROLLED)
+    assert whole.min() < -0.8
+    assert (whole == 0).mean() > 0.9
+    half = sum(smile_folds([(*pair, 0.5)], head).values())
+    assert half.min() < 1.9 * whole.min()  # half a smile has half the folds
     creased = Teacher(head, folds)
     fit = creased.fit(portrait_photo, landmarks)
     plain = render(Teacher(head), fit, astronaut_face, mouthSmileLeft=1.0)
@@ -174,7 +192,28 @@ def test_smiles_that_darken_a_fold_are_drawn_so(head, astronaut_face, portrait_p
 
 
 def test_without_pairs_there_are_no_folds(head):
-    assert not smile_folds([], head).any()
+    assert not any(side.any() for side in smile_folds([], head).values())
+
+
+def test_brows_and_nose_wrinkle_bare_skin_on_their_own_side(
+    teacher, fit, astronaut_face, portrait_photo
+):
+    def lines(fitted, **actions):
+        made = render(teacher, fitted, astronaut_face, **actions)
+        return made.mask * (made.colour.max(0) == 0)
+
+    middle = (SIZE * astronaut_face.square.to_crop() @ [*fit.points[9, :2], 1])[0]
+    frown = lines(fit, browDownLeft=1.0)
+    assert frown.max() > 0.1
+    rows, columns = np.nonzero(frown > 0.05)
+    assert columns.min() > middle - 3  # the subject's left alone
+    assert lines(fit, browDownLeft=0.5).max() == pytest.approx(0.5 * frown.max(), rel=0.25)
+    landmarks = astronaut_face.landmarks
+    hidden = portrait_photo.copy()
+    hidden[: int(landmarks[6, 1])] = (0, 90, 0)
+    assert lines(teacher.fit(hidden, landmarks), browDownLeft=1.0).sum() < 0.3 * frown.sum()
+    nose = lines(fit, noseSneerLeft=1.0)
+    assert np.nonzero(nose > 0.05)[0].max() > rows.max()  # beside it, below the brows
 
 
 def test_a_photo_that_smiles_already_has_less_far_to_go(teacher, portrait_photo, astronaut_face):

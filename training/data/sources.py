@@ -158,7 +158,7 @@ def make_teacher(data: Path, faces: Sequence[FaceCrop]) -> Teacher:
     """
     head = load_head(data)
     pairs = smiling_pairs([face for face in faces if not face.held_out])
-    shown = (((n.photo, n.landmarks), (s.photo, s.landmarks)) for n, s in pairs)
+    shown = (((n.photo, n.landmarks), (s.photo, s.landmarks), pair_degree(n, s)) for n, s in pairs)
     return Teacher(head, smile_folds(shown, head))
 
 

@@ -1,4 +1,8 @@
-"""Eyes: lids that unroll their skin until the lashes meet, eyeballs that stay, irises that turn."""
+"""Eyes: lids that unroll their skin until the lashes meet, eyeballs that stay, irises that turn.
+
+What an unrolled lid shows was a fold in the shade when the photo was taken, so it is also painted,
+half through, in the colour of the skin around the eye.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +28,11 @@ RIM = 0.4  # of the lid opening: a closing lid takes its edge from beyond the ey
 SHUT = 0.9  # eyeBlink above which what is left between the lids is skin, not eye
 MEETING = 0.6  # eyeBlink from which lashes begin to draw one dark line
 LASH_WIDTH = 0.045  # spread of that line, in eye widths
-LASH_COVER = 0.75  # the most that it covers
+LASH_COVER = 0.8  # the most that it covers
 LASH_COLOUR = 0.17  # of the skin's own
+LID_COVER = 0.55  # the most that a closed lid's paint covers
+LID_SHADE = 0.94  # of the colour around the eye
+LID_EDGE = 0.07  # over which that paint ends, in eye widths
 _INDEX = {name: index for index, name in enumerate(ACTIONS)}
 
 
@@ -34,7 +41,7 @@ class Eye(NamedTuple):
 
     side: as action names end; outwards: 1 where away from the nose is the subject's left; corners:
     subject's right, then left; lids: (upper, lower) vertices that meet when it closes; folds: the
-    skin over each pair, (above the lashes, below the brow, brow).
+    skin over each pair, (above the lashes, below the brow, brow); around: where a lid's colour is seen.
     """
 
     side: str
@@ -42,6 +49,7 @@ class Eye(NamedTuple):
     corners: tuple[int, int]
     lids: tuple[tuple[int, int], ...]
     folds: tuple[tuple[int, int, int], ...]
+    around: tuple[int, ...]
 
     @property
     def blink(self) -> int:
@@ -64,6 +72,7 @@ EYES = (
             *((467, 342, 276), (260, 445, 283), (259, 444, 282), (257, 443, 282)),
             *((258, 442, 295), (286, 441, 285), (414, 413, 285)),
         ),
+        (444, 443, 442, 450, 449, 451),
     ),
     Eye(
         "Right",
@@ -74,6 +83,7 @@ EYES = (
             *((247, 113, 46), (30, 225, 53), (29, 224, 52), (27, 223, 52)),
             *((28, 222, 65), (56, 221, 55), (190, 189, 55)),
         ),
+        (224, 223, 222, 230, 229, 231),
     ),
 )
 
@@ -153,33 +163,78 @@ def fill_opening(
     flow[inside] = stretch
 
 
-def draw_lashes(
+def lid_colours(photo: NDArray[np.uint8], points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The colour of each eye's lid, float64 [2, 3], sRGB in [0, 1], from the skin above and below it.
+
+    Args:
+        photo: uint8 RGB [H, W, 3].
+        points: float64 [468, 3], the face mesh on it.
+    """
+    last = np.array(photo.shape[1::-1])[:, None] - 1
+    seen = []
+    for eye in EYES:
+        x, y = np.clip(points[list(eye.around), :2].T, 0, last).astype(int)
+        seen.append(LID_SHADE * np.median(photo[y, x], 0) / 255)
+    return np.stack(seen)
+
+
+def draw_lids(
     actions: NDArray[np.float32],
+    lids: NDArray[np.float64],
     skin: NDArray[np.float64],
     target: NDArray[np.float32],
     mask: NDArray[np.float32],
     colour: NDArray[np.float32],
 ) -> None:
-    """Draws the dark line that lashes make where lids have met.
+    """Paints lids as they close, and where they have met the dark line that lashes make.
 
     Args:
         actions: float32 [n].
+        lids: float64 [2, 3], their colours, from `lid_colours`.
         skin: float64 [3], the face's colour, sRGB in [0, 1].
         target: float32 [v, 3], the moved mesh in layer pixels.
-        mask, colour: float32 [S, S] and [S, S, 3], drawn into.
+        mask, colour: float32 [S, S] and [S, S, 3], painted into.
     """
-    for eye in EYES:
-        met = (float(actions[eye.blink]) - MEETING) / (1 - MEETING)
+    for eye, tone in zip(EYES, lids, strict=True):
+        shut = float(actions[eye.blink])
+        if shut <= 0:
+            continue
+        edge, fold = (
+            target[vertices, :2]
+            for vertices in ([upper for upper, _ in eye.lids], [under for _, under, _ in eye.folds])
+        )
+        width = float(np.linalg.norm(edge[-1] - edge[0]))
+        lid = np.zeros(mask.shape, np.float32)
+        outline = _sixteenths(np.concatenate([edge, (fold + edge)[::-1] / 2]))
+        cv2.fillPoly(lid, [outline], (1.0,), cv2.LINE_AA, 4)
+        lid = np.asarray(cv2.GaussianBlur(lid, (0, 0), max(LID_EDGE * width, 0.6)), np.float32)
+        _lay(LID_COVER * shut**2 * lid, tone, mask, colour)
+        met = (shut - MEETING) / (1 - MEETING)
         if met <= 0:
             continue
-        edge = target[[upper for upper, _ in eye.lids], :2]
-        width = float(np.linalg.norm(edge[-1] - edge[0]))
         line = np.zeros(mask.shape, np.uint8)
-        fixed = np.rint(16 * (edge - 0.5)).astype(np.int32)  # sixteenths of a pixel
-        cv2.polylines(line, [fixed], False, (255,), 1, cv2.LINE_AA, 4)
+        cv2.polylines(line, [_sixteenths(edge)], False, (255,), 1, cv2.LINE_AA, 4)
         spread = max(LASH_WIDTH * width, 0.6)
-        soft = cv2.GaussianBlur(line.astype(np.float32), (0, 0), spread)
-        soft = np.asarray(soft * (met * LASH_COVER / max(float(soft.max()), 1e-6)), np.float32)
-        dark = soft > np.maximum(mask, 0.02)
-        mask[dark] = soft[dark]
-        colour[dark] = LASH_COLOUR * skin
+        soft = np.asarray(cv2.GaussianBlur(line.astype(np.float32), (0, 0), spread), np.float32)
+        soft *= np.float32(met * LASH_COVER / max(float(soft.max()), 1e-6))
+        _lay(soft, LASH_COLOUR * skin, mask, colour)
+
+
+def _sixteenths(points: NDArray[np.float32]) -> NDArray[np.int32]:
+    """Layer pixels as OpenCV draws between them."""
+    return np.rint(16 * (points - 0.5)).astype(np.int32)
+
+
+def _lay(
+    cover: NDArray[np.float32],
+    tone: NDArray[np.float64],
+    mask: NDArray[np.float32],
+    colour: NDArray[np.float32],
+) -> None:
+    """Paints one colour over what the layer holds already, where it covers anything to speak of."""
+    laid = cover > 0.02
+    over, under = cover[laid], mask[laid]
+    both = over + (1 - over) * under
+    share = (over / both)[:, None]
+    colour[laid] += share * (tone - colour[laid])
+    mask[laid] = both

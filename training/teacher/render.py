@@ -3,7 +3,7 @@
 A photo's face mesh says where the skin is; ICT-FaceKit's deltas, turned and scaled to the head's
 pose, say where it goes. The moved mesh is rasterised into a backward flow. Where lips part and the
 photo shows no mouth, a drawn one shows through a mask. Lids slide over a still eyeball until their
-lashes meet; irises turn; a smile's folds darken the skin.
+lashes meet; irises turn; folds and wrinkles darken the skin.
 """
 
 from __future__ import annotations
@@ -17,11 +17,20 @@ from numpy.typing import NDArray
 
 from moue.actions import ACTIONS
 from moue.crop import FACE_OVAL
-from training.teacher.eyes import EYES, LOWERED, beyond_rims, draw_lashes, fill_opening, way_shut
+from training.teacher.eyes import (
+    EYES,
+    LOWERED,
+    beyond_rims,
+    draw_lids,
+    fill_opening,
+    lid_colours,
+    way_shut,
+)
 from training.teacher.folds import crease
 from training.teacher.head import LOWER_LIP, RIGID, Head, fit_similarity
 from training.teacher.mouth import draw_picture
 from training.teacher.raster import drawn
+from training.teacher.wrinkles import bare, draw_wrinkles
 
 # How far an action at 1 goes, in lengths of ICT-FaceKit's own delta: subtle shapes are carried
 # further so that they read at the size of a portrait.
@@ -55,7 +64,6 @@ _OPEN_MOUTH = (
 _EDGE = 0.02  # of the square: how far the lips shade what lies behind them
 _INDEX = {name: index for index, name in enumerate(ACTIONS)}
 _JAW, _CLOSE = _INDEX["jawOpen"], _INDEX["mouthClose"]
-_SMILE = (_INDEX["mouthSmileLeft"], _INDEX["mouthSmileRight"])
 _LIPS_CENTRE = (13, 14)
 
 
@@ -67,6 +75,8 @@ class FaceFit:
         points: float64 [468, 3], pixel x, pixel y, depth (smaller is nearer), of `photo`.
         scale, rotation: pixels per centimetre and [3, 3], from the head's frame to (x, y, depth).
         skin: float64 [3], mean sRGB of cheeks and forehead in [0, 1].
+        lids: float64 [2, 3], the colours of the left and the right lid (`eyes.lid_colours`).
+        bare: float32 [256, 256], where the unrolled face shows its skin (`wrinkles.bare`).
         shows_mouth: the photo's lips stand open.
         reach: float64 [n], how far each action at 1 goes, in lengths of its delta.
     """
@@ -75,6 +85,8 @@ class FaceFit:
     scale: float
     rotation: NDArray[np.float64]
     skin: NDArray[np.float64]
+    lids: NDArray[np.float64]
+    bare: NDArray[np.float32]
     shows_mouth: bool
     reach: NDArray[np.float64]
 
@@ -105,12 +117,13 @@ class Teacher:
 
     Args:
         head: the 3-D head.
-        folds: float32 [256, 256], the light of a full smile (`folds.smile_folds`); None: none.
+        folds: the light of a full smile by action (`folds.smile_folds`); None: none.
     """
 
-    def __init__(self, head: Head, folds: NDArray[np.float32] | None = None) -> None:
+    def __init__(self, head: Head, folds: Mapping[str, NDArray[np.float32]] | None = None) -> None:
         self.head = head
-        self._folds = folds
+        self._folds = {_INDEX[name]: light for name, light in (folds or {}).items()}
+        self._wrinkles = {_INDEX[name]: light for name, light in draw_wrinkles(head).items()}
         self._picture = draw_picture().transpose(1, 2, 0)
         self._reach = np.array([REACH.get(name, 1.0) for name in ACTIONS])
         oval = np.arange(len(FACE_OVAL))
@@ -156,6 +169,8 @@ class Teacher:
             scale,
             rotation,
             skin,
+            lid_colours(photo, points),
+            bare((photo, landmarks), skin, self.head),
             bool(gap > _OPEN_MOUTH * width),
             room * self._reach,
         )
@@ -217,11 +232,11 @@ class Teacher:
             _inpaint(flow, hole)
             self._mouth(fit, actions, to_layer, hole, seen, colour)
         mask = mouth.copy()
-        draw_lashes(actions, fit.skin, target_xyz, mask, colour)
-        if self._folds is not None:
-            left, right = (float(actions[k] * fit.reach[k] / self._reach[k]) for k in _SMILE)
+        draw_lids(actions, fit.lids, fit.skin, target_xyz, mask, colour)
+        light = self._light(fit, actions)
+        if light.any():
             corners = target_xyz[: len(self.head.vertices)]
-            crease(self._folds, self.head, corners, (left, right), fit.skin.mean(), mask, colour)
+            crease(light, self.head, corners, fit.skin.mean(), mask, colour)
         return Layers(
             np.ascontiguousarray((flow / size).transpose(2, 0, 1), np.float32),
             mask,
@@ -230,6 +245,15 @@ class Teacher:
             mouth,
             np.ascontiguousarray(seen.transpose(2, 0, 1)),
         )
+
+    def _light(self, fit: FaceFit, actions: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What folds and wrinkles make of the light on the unrolled face, float32 [256, 256]."""
+        weights = actions * fit.reach / self._reach
+        folds, wrinkles = (
+            sum((weights[k] * made for k, made in kind.items() if weights[k]), np.zeros(1))
+            for kind in (self._folds, self._wrinkles)
+        )
+        return np.asarray(folds + fit.bare * wrinkles, np.float32)
 
     def _with_rings(
         self,
