@@ -34,8 +34,8 @@ from moue.kernels import preprocess
 from moue.parity import frames_of_square
 from moue.photo import read_photo
 from training.data import ATTRIBUTIONS
-from training.generator import INPUT_SIZE, MOUTH_WINDOW, EdgeGenerator
-from training.teacher.mouth import draw_picture
+from training.generator import INPUT_SIZE, EdgeGenerator
+from training.teacher.mouth import MOUTH_WINDOW, draw_picture
 
 MOUTH = "mouth.png"
 MOUTH_SCALE = 4  # times the size at which the network looks: large photos show it sharply

@@ -20,15 +20,14 @@ from torch.nn import functional as F
 
 from moue.kernels import FAINT, STILL
 from moue.mouth import COLOURED, COLOURLESS, GRAIN_BLOCKS, LUMA, PLACE_STEP
-from training.teacher.mouth import draw_picture
+from training.teacher.mouth import MOUTH_WINDOW, draw_picture
 
 INPUT_SIZE = 256
 FLOW_UNIT = 0.1  # sides of the square per unit of raw network output
 OUTPUTS = 8  # raw channels: flow 2, mask 1, place in the mouth's picture 2, light 3
 PLACE_UNIT = 0.25  # of the mouth's picture per unit of raw network output
-# Where in the square a mouth can be (left, top, right, bottom), and where its picture lies at first:
-# the place of (u, v) = (0.5, 0.5) and the sides of the square that the whole picture covers.
-MOUTH_WINDOW = (0.1875, 0.4375, 0.8125, 0.875)
+# Where the mouth's picture lies at first: the place of (u, v) = (0.5, 0.5) and the sides of the square
+# that the whole picture covers.
 MOUTH_CENTRE, MOUTH_SPAN = (0.5, 0.645), (0.46, 0.34)
 WINDOW_MARGIN = 0.06  # of the square's side, over which every motion fades to nothing
 

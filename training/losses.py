@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from training.generator import MOUTH_WINDOW, Layers
+from training.generator import Layers
+from training.teacher.mouth import MOUTH_WINDOW
 
 Batch = dict[str, Tensor]
 STILL = 0.3  # px of mean motion at which a frame begins to count in full

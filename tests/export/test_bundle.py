@@ -11,8 +11,8 @@ from export import bundle as export_bundle
 from export.graphs import DECODER_OUTPUTS, DecoderGraph, fuse_normalisation
 from moue.actions import ACTIONS
 from moue.bundle import load_bundle
-from training.generator import MOUTH_WINDOW, EdgeGenerator, Level
-from training.teacher.mouth import draw_picture
+from training.generator import EdgeGenerator, Level
+from training.teacher.mouth import MOUTH_WINDOW, draw_picture
 
 LEVELS = (Level(8, 8, 8, True, rank=4), Level(16, 8, 6, True), Level(32, 6, 4, False))
 

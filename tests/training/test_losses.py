@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from training.generator import MOUTH_WINDOW, Layers
+from training.generator import Layers
 from training.losses import MARGIN, edge_losses
+from training.teacher.mouth import MOUTH_WINDOW
 
 SIZE = 64
 HOLE = slice(28, 52)  # rows and columns where the mouth stands open

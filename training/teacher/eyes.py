@@ -30,7 +30,9 @@ MEETING = 0.6  # eyeBlink from which lashes begin to draw one dark line
 LASH_WIDTH = 0.045  # spread of that line, in eye widths
 LASH_COVER = 0.8  # the most that it covers
 LASH_COLOUR = 0.17  # of the skin's own
-LID_COVER = 0.55  # the most that a closed lid's paint covers
+LID_COVER = 0.7  # the most that a closed lid's paint covers
+LID_HEIGHT = 0.7  # of the way from the lashes to the skin below the brow, as far up as it reaches
+LIT = 0.7  # of what is seen around an eye, so much is darker than a lid: brows and their shade
 LID_SHADE = 0.94  # of the colour around the eye
 LID_EDGE = 0.07  # over which that paint ends, in eye widths
 _INDEX = {name: index for index, name in enumerate(ACTIONS)}
@@ -174,7 +176,7 @@ def lid_colours(photo: NDArray[np.uint8], points: NDArray[np.float64]) -> NDArra
     seen = []
     for eye in EYES:
         x, y = np.clip(points[list(eye.around), :2].T, 0, last).astype(int)
-        seen.append(LID_SHADE * np.median(photo[y, x], 0) / 255)
+        seen.append(LID_SHADE * np.quantile(photo[y, x], LIT, 0) / 255)
     return np.stack(seen)
 
 
@@ -205,19 +207,24 @@ def draw_lids(
         )
         width = float(np.linalg.norm(edge[-1] - edge[0]))
         lid = np.zeros(mask.shape, np.float32)
-        outline = _sixteenths(np.concatenate([edge, (fold + edge)[::-1] / 2]))
-        cv2.fillPoly(lid, [outline], (1.0,), cv2.LINE_AA, 4)
+        outline = np.concatenate([edge, (edge + LID_HEIGHT * (fold - edge))[::-1]])
+        cv2.fillPoly(lid, [_sixteenths(outline)], (1.0,), cv2.LINE_AA, 4)
         lid = np.asarray(cv2.GaussianBlur(lid, (0, 0), max(LID_EDGE * width, 0.6)), np.float32)
         _lay(LID_COVER * shut**2 * lid, tone, mask, colour)
-        met = (shut - MEETING) / (1 - MEETING)
-        if met <= 0:
-            continue
-        line = np.zeros(mask.shape, np.uint8)
-        cv2.polylines(line, [_sixteenths(edge)], False, (255,), 1, cv2.LINE_AA, 4)
-        spread = max(LASH_WIDTH * width, 0.6)
-        soft = np.asarray(cv2.GaussianBlur(line.astype(np.float32), (0, 0), spread), np.float32)
-        soft *= np.float32(met * LASH_COVER / max(float(soft.max()), 1e-6))
-        _lay(soft, LASH_COLOUR * skin, mask, colour)
+        if shut > MEETING:
+            met = (shut - MEETING) / (1 - MEETING)
+            _lay(LASH_COVER * met * _line(edge, width, mask), LASH_COLOUR * skin, mask, colour)
+
+
+def _line(
+    edge: NDArray[np.float32], width: float, layer: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """A soft line along an eye's edge, up to 1, float32 [S, S] like the layer."""
+    line = np.zeros(layer.shape, np.uint8)
+    cv2.polylines(line, [_sixteenths(edge)], False, (255,), 1, cv2.LINE_AA, 4)
+    spread = max(LASH_WIDTH * width, 0.6)
+    soft = np.asarray(cv2.GaussianBlur(line.astype(np.float32), (0, 0), spread), np.float32)
+    return np.asarray(soft / max(float(soft.max()), 1e-6), np.float32)
 
 
 def _sixteenths(points: NDArray[np.float32]) -> NDArray[np.int32]:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.teacher.head import Head
+from training.teacher.mouth import MOUTH_WINDOW
 from training.teacher.raster import drawn
 
 SIZE = 256  # px a side of the unrolled face
@@ -24,6 +25,9 @@ _FAINT = 0.004  # share of the colour layer too small to matter
 _MIDLINE = 0.1  # of the unrolled face's width, over which one side's smile becomes the other's
 _NOISE = 0.01  # of the light: a change no larger is taken for none
 _EXPONENT = 2.2  # sRGB to light, nearly
+# Of the square: so near to the lower end of the mouth's window nothing grows lighter. White would end
+# there in a line, since within the window light falls on the picture's dark end.
+_CHIN = 0.06
 
 Shown: TypeAlias = tuple[NDArray[np.uint8], NDArray[np.float32]]  # a photo and its landmarks
 
@@ -102,6 +106,9 @@ def crease(
     where, covered = drawn(target, head.triangles, flat, len(mask))
     change = cv2.remap(light, where[..., 0] - 0.5, where[..., 1] - 0.5, cv2.INTER_LINEAR)
     gain = np.exp(np.where(covered, change, 0) / _EXPONENT) - 1
+    rows = (np.arange(len(mask)) + 0.5) / len(mask)
+    away = np.clip(np.abs(rows - MOUTH_WINDOW[3]) / _CHIN, 0, 1)
+    gain = np.where(gain > 0, gain * away[:, None], gain)
     bright = float(np.clip(brightness, 0.1, 0.8))
     thin = np.where(gain < 0, -gain, gain * bright / (1 - bright)).astype(np.float32)
     laid = (thin > mask) & (thin > _FAINT)

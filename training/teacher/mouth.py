@@ -14,6 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+# Where in the square a mouth can be: left, top, right, bottom. Within, light falls on its picture.
+MOUTH_WINDOW = (0.1875, 0.4375, 0.8125, 0.875)
 HEIGHT, WIDTH = 96, 192  # of the picture, in pixels
 _FINEST = 4  # times as many pixels a side has the picture in full detail
 _POINTS = 4  # a side of each of its pixels, drawn and averaged
