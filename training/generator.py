@@ -301,8 +301,11 @@ def warp(photo: Tensor, flow: Tensor) -> Tensor:
 
 
 def _settled(x: Tensor, by: float) -> Tensor:
-    """Nearer to nothing by that much: what is meant to be still or clear is so exactly."""
-    return x - x.clamp(-by, by)
+    """Nearer to nothing by that much: what is meant to be still or clear is so exactly.
+
+    Gradients pass as if nothing had been taken off, or what is nothing could never become something.
+    """
+    return x - x.detach().clamp(-by, by)
 
 
 def _less_rest(x: Tensor, count: int) -> Tensor:

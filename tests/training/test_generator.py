@@ -33,6 +33,15 @@ def photo() -> torch.Tensor:
     return torch.rand(2, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
 
 
+def test_what_is_nothing_yet_can_become_something(generator, photo):
+    layers = generator.layers(photo, torch.full((2, 1, 5), 1e-4))
+    assert not layers.mask.any()
+    assert not layers.flow.any()
+    wanted = (layers.mask - 0.5).square().mean() + (layers.flow - 0.1).square().mean()
+    wanted.backward()
+    assert all(skip.residual.grad.any() for skip in generator.skips if skip.residual is not None)
+
+
 @torch.no_grad()
 def test_at_rest_the_frame_is_the_photo(generator, photo):
     frames = generator(photo, torch.zeros(2, 3, 5))

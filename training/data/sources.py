@@ -131,7 +131,8 @@ class SmileSource:
         start = replace(fit, points=rest, shows_mouth=False)
         side = len(smiling)
         # asked for less than nothing: the lips meet, and the smile's folds are taken off the skin
-        closed = self.teacher.render(fit, -view.mirrored(peak), np.eye(2, 3), side, rest)
+        undone = -view.mirrored(peak)
+        closed = self.teacher.render(fit, undone, np.eye(2, 3), side, rest, lighten=True)
         photo = composed(smiling.astype(np.float32) / 255, view.lit(closed))
         still = np.rint(255 * photo).astype(np.uint8)
         real = view.resample(smiling)
