@@ -16,6 +16,7 @@ namespace {
 constexpr int64_t kRun = 128;    // pixels that pass through the steps below together
 constexpr int32_t kStep = 32;    // pixels a look at whether anything moves there takes in
 constexpr int64_t kLanes = 16;   // and that, the last of a row made up, each step takes at once
+constexpr int64_t kAhead = 6;    // rows: as far on, photo and frame are asked for in time
 constexpr float kFar = 1 << 23;  // pixels, further than any motion
 constexpr float kThin =
     0x1p-10f;  // a mask that changes no pixel by half a level, and counts as none
@@ -376,6 +377,12 @@ template <int N>
 MOUE_INLINE void compose_run(const Photo& photo, const Grid& grid, const Photo& picture,
                              const Nodes& nodes, const Row& row, int64_t i, int64_t begin,
                              int64_t count, float step_x, float step_y, uint8_t* out) {
+  if (i + kAhead < photo.height) {
+    const int64_t ahead = kAhead * photo.width * 3;
+    const uint8_t* read = photo.pixels + (i * photo.width + begin) * 3 + ahead;
+    for (int64_t k = 0; k < 3 * count; k += 64) __builtin_prefetch(read + k);
+    for (int64_t k = 0; k < 3 * count; k += 64) __builtin_prefetch(out + ahead + k, 1);
+  }
   Run run;
   Stands& stands = run.stands;
   Looks& looks = run.looks;
