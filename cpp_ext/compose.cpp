@@ -18,8 +18,7 @@ constexpr int32_t kStep = 32;    // pixels a look at whether anything moves ther
 constexpr int64_t kLanes = 16;   // and that, the last of a row made up, each step takes at once
 constexpr int64_t kAhead = 6;    // rows: as far on, photo and frame are asked for in time
 constexpr float kFar = 1 << 23;  // pixels, further than any motion
-constexpr float kThin =
-    0x1p-10f;  // a mask that changes no pixel by half a level, and counts as none
+constexpr float kThin = 0x1p-10f;  // a mask that changes no pixel by half a level counts as none
 
 // The maps with their edges repeated once around, [size + 2, size + 2] of each: to where a pixel
 // comes from, x and y in photo pixels, and the mask; red, green, blue, 255 for full light. Of each
@@ -37,8 +36,6 @@ struct Nodes {
   float left, top, per_cell;
   float* place[2];  // in the picture's pixels, x and y
 };
-
-constexpr float kCount[kLanes] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
 
 using Bytes = uint8_t __attribute__((vector_size(16)));
 
@@ -172,6 +169,14 @@ struct Run {
   Stands stands, nodes;
   Looks looks;
 };
+
+// k, k + 1, … k + N - 1.
+template <int N>
+MOUE_INLINE void number(int64_t k, typename Lanes<N>::Float& out) {
+  constexpr float kCount[kLanes] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  std::memcpy(&out, kCount, sizeof out);
+  out += static_cast<float>(k);
+}
 
 // Pixels [k, k + N) of a run stand at (x, y), neither less than 0.
 template <int N>
@@ -334,8 +339,7 @@ MOUE_INLINE void see_mouth(Run& run, int64_t k, const Photo& picture, const Node
   const auto right = static_cast<float>(nodes.columns), bottom = static_cast<float>(nodes.rows);
   for (int64_t j = k; j < k + kLanes; j += N) {
     typename Lanes<N>::Float along;
-    std::memcpy(&along, kCount, sizeof along);
-    along += static_cast<float>(j);
+    number<N>(j, along);
     auto nx = (x + along * step_x) * nodes.per_cell - nodes.left;
     auto ny = (y + along * step_y) * nodes.per_cell - nodes.top;
     nx = nx > 0 ? (nx < right ? nx : right) : 0;
@@ -390,8 +394,7 @@ MOUE_INLINE void compose_run(const Photo& photo, const Grid& grid, const Photo& 
   const int64_t whole = (count + kLanes - 1) / kLanes * kLanes;
   for (int64_t k = 0; k < whole; k += N) {
     typename Lanes<N>::Float along;
-    std::memcpy(&along, kCount, sizeof along);
-    along += static_cast<float>(k);
+    number<N>(k, along);
     along = first + (along < last ? along : last);
     stand<N>(stands, k, row.x + along * step_x, row.y + along * step_y);
   }
@@ -432,20 +435,23 @@ MOUE_INLINE void compose_run(const Photo& photo, const Grid& grid, const Photo& 
   for (; k < count; ++k) std::memcpy(out + 3 * k, &run.rgb[k], 3);
 }
 
-#define MOUE_COMPOSE_PIXELS(lanes)                                                                 \
-  void compose_pixels(const Photo& photo, const Grid& grid, const Photo& picture,                  \
-                      const Nodes& nodes, const Row& row, int64_t i, int64_t begin, int64_t count, \
-                      float step_x, float step_y, uint8_t* out) {                                  \
+// As many lanes as each processor has.
+#define MOUE_COMPOSE_PIXELS(target, lanes)                                                         \
+  target void compose_pixels(const Photo& photo, const Grid& grid, const Photo& picture,           \
+                             const Nodes& nodes, const Row& row, int64_t i, int64_t begin,         \
+                             int64_t count, float step_x, float step_y, uint8_t* out) {            \
     compose_run<lanes>(photo, grid, picture, nodes, row, i, begin, count, step_x, step_y, out);    \
   }
 #ifdef MOUE_VERSIONS_BY_HAND
-__attribute__((target("avx512f"))) MOUE_COMPOSE_PIXELS(16) __attribute__((target("avx2")))
-MOUE_COMPOSE_PIXELS(8) __attribute__((target("default")))
+MOUE_COMPOSE_PIXELS(__attribute__((target("avx512f"))), 16)
+MOUE_COMPOSE_PIXELS(__attribute__((target("avx2"))), 8)
+MOUE_COMPOSE_PIXELS(__attribute__((target("default"))), kBaseline)
+#else
+MOUE_COMPOSE_PIXELS(, kBaseline)
 #endif
-MOUE_COMPOSE_PIXELS(kBaseline)
 
-    // The pixels of a row, from the first to the last, that may not be the photo's own.
-    Span changed(const Grid& grid, const Row& row, float step_x, float step_y) {
+// The pixels of a row, from the first to the last, that may not be the photo's own.
+Span changed(const Grid& grid, const Row& row, float step_x, float step_y) {
   const auto cell = [&](int32_t j, float start, float step) {  // as compose_run counts
     return static_cast<int32_t>(start + static_cast<float>(j - row.begin) * step);
   };
