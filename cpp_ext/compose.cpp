@@ -18,7 +18,7 @@ constexpr int32_t kStep = 32;    // pixels a look at whether anything moves ther
 constexpr int64_t kLanes = 16;   // and that, the last of a row made up, each step takes at once
 constexpr int64_t kAhead = 6;    // rows: as far on, photo and frame are asked for in time
 constexpr float kFar = 1 << 23;  // pixels, further than any motion
-constexpr float kThin = 0x1p-10f;  // a mask that changes no pixel by half a level counts as none
+constexpr float kUnseen = 0x1p-10f;  // a mask that changes no pixel by half a level counts as none
 
 // The maps with their edges repeated once around, [size + 2, size + 2] of each: to where a pixel
 // comes from, x and y in photo pixels, and the mask; red, green, blue, 255 for full light. Of each
@@ -47,15 +47,15 @@ T* room_for(int64_t count) {
   return room.data();
 }
 
-MOUE_INLINE float shown(float mask) { return mask > kThin ? (mask < 1 ? mask : 1) : 0; }
+MOUE_INLINE float shown(float mask) { return mask > kUnseen ? (mask < 1 ? mask : 1) : 0; }
 
 // Whether so many places of the mask show anything.
 MOUE_INLINE bool any(const float* mask, const float* rest, int64_t count) {
   int32_t some = 0;
   if (rest)
-    for (int64_t j = 0; j < count; ++j) some |= mask[j] - rest[j] > kFaint + kThin ? 1 : 0;
+    for (int64_t j = 0; j < count; ++j) some |= mask[j] - rest[j] > kFaint + kUnseen ? 1 : 0;
   else
-    for (int64_t j = 0; j < count; ++j) some |= mask[j] > kThin ? 1 : 0;
+    for (int64_t j = 0; j < count; ++j) some |= mask[j] > kUnseen ? 1 : 0;
   return some != 0;
 }
 
@@ -362,17 +362,17 @@ MOUE_INLINE void see_mouth(Run& run, int64_t k, const Photo& picture, const Node
 // The light of the same pixels falls on it, where they lie in its window, [begin, end) of the run.
 MOUE_INLINE void light_mouth(Run& run, int64_t k, int64_t begin, int64_t end) {
   for (int64_t j = k; j < k + kLanes; ++j) {
-    const bool within = j >= begin && j < end;
-    seen(run.looks, j,
-         [&](int c, float colour) { run.light[c][j] *= within ? colour * (1.0f / 255) : 1.0f; });
+    const float share = j >= begin && j < end ? pictured(run.motion[2][j]) : 0;
+    seen(run.looks, j, [&](int c, float colour) {
+      run.light[c][j] *= 1 + share * (colour * (1.0f / 255) - 1);
+    });
   }
 }
 
-// Whether so many masks, none of them below zero, show anything.
-MOUE_INLINE bool any(const float* masks) {
-  uint64_t bits[kLanes / 2], some = 0;
-  std::memcpy(bits, masks, sizeof bits);
-  for (const uint64_t two : bits) some |= two;
+// Whether any of kLanes masks is more than that.
+MOUE_INLINE bool any(const float* masks, float least) {
+  int32_t some = 0;
+  for (int64_t j = 0; j < kLanes; ++j) some |= masks[j] > least ? 1 : 0;
   return some != 0;
 }
 
@@ -404,11 +404,11 @@ MOUE_INLINE void compose_run(const Photo& photo, const Grid& grid, const Photo& 
   bool painted[kRun / kLanes];
   int64_t mouths[kRun / kLanes], in_mouth = 0;
   for (int64_t k = 0; k < whole; k += kLanes) {
-    painted[k / kLanes] = any(run.motion[2] + k);
+    painted[k / kLanes] = any(run.motion[2] + k, 0);
     if (!painted[k / kLanes]) continue;
     for (int64_t j = k; j < k + kLanes; j += N)
       spread<N>(grid.light, grid.stride, stands, j, run.light);
-    if (k >= beyond || k + kLanes <= mouth) continue;
+    if (k >= beyond || k + kLanes <= mouth || !any(run.motion[2] + k, kThin)) continue;
     see_mouth<N>(run, k, picture, nodes, row.x + first * step_x, row.y + first * step_y, step_x,
                  step_y);
     mouths[in_mouth++] = k;

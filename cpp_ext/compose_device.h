@@ -131,11 +131,14 @@ MOUE_PORTABLE Bytes3 blended(const Blend& p, const Parts& parts, const Row& row,
   const float red = at([](const MapCell& c) { return to_float(c.red); });
   const float green = at([](const MapCell& c) { return to_float(c.green); });
   const float blue = at([](const MapCell& c) { return to_float(c.blue); });
-  Colour lit = {255, 255, 255};
-  if (mask > 0 && j >= row.mouth.begin && j < row.mouth.end)
-    lit = look_up(p.teeth, parts.place, x, y);
-  const Colour paint = {within(red * lit.red, 0, 255), within(green * lit.green, 0, 255),
-                        within(blue * lit.blue, 0, 255)};
+  Colour seen = {255, 255, 255};
+  if (mask > kThin && j >= row.mouth.begin && j < row.mouth.end)
+    seen = look_up(p.teeth, parts.place, x, y);
+  const float share = pictured(mask);
+  const auto lit = [&](float light, float picture) {
+    return within(light * (255 + share * (picture - 255)), 0, 255);
+  };
+  const Colour paint = {lit(red, seen.red), lit(green, seen.green), lit(blue, seen.blue)};
   const Colour warped = sample<kPixel>(parts.source, p.width, between(j, dx, p.width - 1),
                                        between(i, dy, p.height - 1));
   const auto byte = [&](float from, float to) {

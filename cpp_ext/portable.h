@@ -47,6 +47,9 @@ MOUE_PORTABLE void store(float* to, float x) { *to = x; }
 // square, and of a mask.
 constexpr float kStill = 0.1f / 256, kFaint = 1.0f / 64;
 
+// Up to this a mask shows light alone; from twice as much on, all of the mouth's picture.
+constexpr float kThin = 1.0f / 8;
+
 // Nearer to nothing by that much.
 MOUE_PORTABLE float settled(float x, float by) { return x - (x > by ? by : (x < -by ? -by : x)); }
 
@@ -58,6 +61,9 @@ MOUE_PORTABLE float within(float x, float low, float high) {
   return x > low ? (x < high ? x : high) : low;
 #endif
 }
+
+// The share of the mouth's picture that shows through a mask.
+MOUE_PORTABLE float pictured(float mask) { return within(mask * (1 / kThin) - 1, 0, 1); }
 
 MOUE_PORTABLE int32_t rounded_down(float x) {
 #ifdef __CUDA_ARCH__

@@ -71,10 +71,11 @@ def by_hand(animator: moue.Animator, face: moue.animator.EncodedFace, photo, vec
     """f(I, a) over the face square as the animator computes it, but not rounded to 8 bits."""
     outputs = animator._decode(face, vectors, threads=1)
     mouth = animator.bundle.mouth.for_side(SIZE).faded(colour_of(photo))
-    paint = outputs["light"] * np.stack([mouth_by_hand(mouth, p) for p in outputs["place"]])
+    seen = np.stack([mouth_by_hand(mouth, place) for place in outputs["place"]])
     flow = outputs["flow"] - face.rest_flow
     flow -= flow.clip(-kernels.STILL, kernels.STILL)
     mask = (outputs["mask"] - face.rest_mask - kernels.FAINT).clip(0, 1)
+    paint = outputs["light"] * (1 + (mask / kernels.THIN - 1).clip(0, 1) * (seen - 1))
     rows, columns = np.mgrid[:SIZE, :SIZE]
     frames = []
     for dx, dy in flow * SIZE:

@@ -3,9 +3,10 @@
 It is linear in its features, F(I, a) = e0(I) + Σ a_i · e_i(I), level by level (eq. 1 and 7), and
 decodes them to a backward flow, a blend mask and a colour layer: the frame is (1 − m) · warp(photo,
 flow) + m · colour. What it puts out at a = 0 is subtracted, so that f(I, 0) = I exactly. The colour
-layer is light alone, and inside the mouth light times a fixed picture of teeth and tongue, which the
-network says where to look up: it places teeth, it does not have to paint them. What is shipped stops
-at light and place, and the SDK looks the picture up for every pixel of the photo.
+layer is light alone, and inside the mouth, where the mask is more than thin, light times a fixed
+picture of teeth and tongue, which the network says where to look up: it places teeth, it does not
+have to paint them. What is shipped stops at light and place, and the SDK looks the picture up for
+every pixel of the photo.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from moue.kernels import FAINT, STILL
+from moue.kernels import FAINT, STILL, THIN
 from moue.mouth import COLOURED, COLOURLESS, GRAIN_BLOCKS, LUMA, PLACE_STEP
 from training.teacher.mouth import MOUTH_WINDOW, draw_picture
 
@@ -233,12 +234,13 @@ class EdgeGenerator(nn.Module):
         maps = self.trunk(photo)[::-1]
         raw = self.decoder([skip(t, asked) for skip, t in zip(self.skips, maps, strict=True)])
         flow, mask, light, nodes = self.shape_outputs(raw.float())
-        colour, place = self.paint(light, nodes, colour_of(photo).repeat_interleave(count + 1))
-        return Layers(
-            _settled(_less_rest(flow, count + 1), STILL),
-            _settled(_less_rest(mask, count + 1), FAINT),
-            *(x.unflatten(0, (batch, -1))[:, :count].flatten(0, 1) for x in (colour, place)),
+        flow = _settled(_less_rest(flow, count + 1), STILL)
+        mask = _settled(_less_rest(mask, count + 1), FAINT)
+        light, nodes = (
+            x.unflatten(0, (batch, -1))[:, :count].flatten(0, 1) for x in (light, nodes)
         )
+        colour, place = self.paint(light, mask, nodes, colour_of(photo).repeat_interleave(count))
+        return Layers(flow, mask, colour, place)
 
     def shape_outputs(self, raw: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Raw [N, 8, S, S] → flow in sides of the square, mask, light, and where the mouth is looked up.
@@ -251,16 +253,20 @@ class EdgeGenerator(nn.Module):
         away = F.avg_pool2d(raw[:, 3:5, top:bottom, left:right], PLACE_STEP)
         return flow, mask, raw[:, 5:] + 0.5, self.place + PLACE_UNIT * away
 
-    def paint(self, light: Tensor, nodes: Tensor, colour: Tensor) -> tuple[Tensor, Tensor]:
+    def paint(
+        self, light: Tensor, mask: Tensor, nodes: Tensor, colour: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Colour [N, 3, S, S], light on the mouth's picture, and the place [N, 2, h, w] of every pixel.
 
+        Where the mask [N, 1, S, S] is thin the light is alone: what is thin is skin, not a mouth.
         `colour` [N]: how much of its own the picture has, `colour_of` the photos.
         """
         place = F.interpolate(nodes, scale_factor=float(PLACE_STEP), mode="bilinear")
         left, top, right, bottom = self.mouth_window
         picture, size = self.look_up(place, colour), light.shape[-1]
         around = F.pad(picture, (left, size - right, top, size - bottom), value=1.0)
-        return light * around, place
+        shown = (mask / THIN - 1).clamp(0, 1)
+        return light * (1 + shown * (around - 1)), place
 
     def look_up(self, place: Tensor, colour: Tensor) -> Tensor:
         """The mouth's picture at (u, v) [N, 2, h, w] in [0, 1], bilinearly, edges repeated: [N, 3, h, w]."""

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from moue.bundle import Bundle
 from moue.errors import BundleError
-from moue.kernels import FAINT, STILL
+from moue.kernels import FAINT, STILL, THIN
 from moue.mouth import COLOURED, COLOURLESS, GRAIN_BLOCKS, PLACE_STEP, Mouth
 
 GRID_SAMPLE_OPSET = 16  # the first that has GridSample
@@ -297,8 +297,15 @@ def _add_blend(parts: _Parts, size: int, mouth: Mouth) -> None:
     parts.add("Cast", ["warped/single"], "warped", to=real)
 
     _add_mouth(parts, size, mouth.for_side(size))
+    parts.constant("thin", np.array(THIN, parts.dtype))
     parts.add("Cast", ["mouth/around"], "mouth", to=real)
-    parts.add("Mul", ["light/frames", "mouth"], "lit")
+    parts.add("Div", ["mask", "thin"], "mask/thins")
+    parts.add("Sub", ["mask/thins", "one"], "mask/beyond")
+    parts.add("Clip", ["mask/beyond", "zero", "one"], "pictured")
+    parts.add("Sub", ["mouth", "one"], "mouth/darkness")
+    parts.add("Mul", ["pictured", "mouth/darkness"], "mouth/shown")
+    parts.add("Add", ["mouth/shown", "one"], "mouth/lit")
+    parts.add("Mul", ["light/frames", "mouth/lit"], "lit")
     parts.add("Clip", ["lit", "zero", "one"], "paint")
     parts.add("Sub", ["paint", "warped"], "painted")  # w + m · (p - w)
     parts.add("Mul", ["mask", "painted"], "painted/masked")

@@ -198,6 +198,20 @@ def test_full_light_shows_the_mouths_picture_as_it_is():
     assert (frame == 255).all()  # and light alone around it
 
 
+@pytest.mark.parametrize(("thins", "share"), [(0.5, 0), (1, 0), (1.5, 0.5), (2, 1), (8, 1)])
+def test_a_thin_mask_shows_light_without_the_mouths_picture(thins, share):
+    size, (rows, columns) = 16, (2, 2)
+    mouth = Mouth(np.zeros((4, 4, 3), np.uint8), (0.25, 0.25, 0.75, 0.75))
+    still, mask = np.zeros((2, size, size), np.float32), np.full((size, size), thins * kernels.THIN)
+    light, place = np.ones((3, size, size)), np.zeros((2, rows, columns))
+    photo = np.zeros((size, size, 3), np.uint8)
+    maps = [map.astype(np.float32) for map in (mask, light, place)]
+    frame = kernels.compose(photo, np.eye(2, 3) / size, still, *maps, mouth)
+    around = 255 * thins * kernels.THIN
+    assert np.abs(frame[:3] - around).max() <= 0.5 + 1e-3
+    assert np.abs(frame[5:11, 5:11] - (1 - share) * around).max() <= 0.5 + 1e-3
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 3e38, -3e38])
 @pytest.mark.parametrize("which", ["flow", "mask", "light", "place"])
 def test_compose_survives_numbers_that_are_none(which, value):

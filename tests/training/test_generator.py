@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from moue import mouth
+from moue.kernels import THIN
 from moue.mouth import PLACE_STEP
 from training.generator import (
     MOUTH_CENTRE,
@@ -92,7 +93,8 @@ def test_inside_its_window_the_colour_is_light_on_the_mouths_picture(generator):
     raw = torch.zeros(1, 8, SIZE, SIZE)
     raw[:, 5:] = 0.5  # light of 1
     _, _, light, nodes = generator.shape_outputs(raw)
-    colour, place = generator.paint(light, nodes, torch.ones(len(light)))
+    full = torch.ones(1, 1, SIZE, SIZE)
+    colour, place = generator.paint(light, full, nodes, torch.ones(1))
     left, top, right, bottom = generator.mouth_window
     assert place.shape == (1, 2, bottom - top, right - left)
     outside = torch.ones(SIZE, SIZE, dtype=torch.bool)
@@ -104,6 +106,9 @@ def test_inside_its_window_the_colour_is_light_on_the_mouths_picture(generator):
     torch.testing.assert_close(
         colour[0, :, top + 8, left + 15], picture[0, :, row, column], atol=0.15, rtol=0
     )
+    half = generator.paint(light, 1.5 * THIN * full, nodes, torch.ones(1))[0]
+    torch.testing.assert_close(half, (1 + colour) / 2)
+    assert (generator.paint(light, THIN * full, nodes, torch.ones(1))[0] == 1).all()
 
 
 @torch.no_grad()
@@ -116,7 +121,7 @@ def test_places_are_said_at_nodes_and_straight_in_between(generator):
     away = (nodes - generator.place) / PLACE_UNIT
     block = raw[:, 3:5, top + step : top + 2 * step, left : left + step]
     torch.testing.assert_close(away[:, :, 1, 0], block.mean((2, 3)))
-    place = generator.paint(light, nodes, torch.ones(len(light)))[1]
+    place = generator.paint(light, torch.ones(2, 1, SIZE, SIZE), nodes, torch.ones(2))[1]
     rows = (
         0.875 * nodes[:, :, 1] + 0.125 * nodes[:, :, 2]
     )  # half a pixel below the middle of a block
@@ -141,9 +146,9 @@ def test_grey_photos_look_up_grey_mouths(generator):
 def test_at_first_a_mouth_is_looked_up_where_it_lies(generator):
     raw = torch.zeros(1, 8, SIZE, SIZE)
     _, _, light, nodes = generator.shape_outputs(raw)
-    place = generator.paint(light, nodes, torch.ones(len(light)))[1][
-        ..., 2:-2, 2:-2
-    ]  # within the outermost nodes
+    full = torch.ones(1, 1, SIZE, SIZE)
+    place = generator.paint(light, full, nodes, torch.ones(1))[1]
+    place = place[..., 2:-2, 2:-2]  # within the outermost nodes
     left, top, right, bottom = generator.mouth_window
     axis = (torch.arange(SIZE) + 0.5) / SIZE
     x, y = axis[left + 2 : right - 2], axis[top + 2 : bottom - 2]

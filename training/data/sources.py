@@ -132,7 +132,7 @@ class SmileSource:
         side = len(smiling)
         # asked for less than nothing: the lips meet, and the smile's folds are taken off the skin
         undone = -view.mirrored(peak)
-        closed = self.teacher.render(fit, undone, np.eye(2, 3), side, rest, lighten=True)
+        closed = self.teacher.render(fit, undone, np.eye(2, 3), side, rest)
         photo = composed(smiling.astype(np.float32) / 255, view.lit(closed))
         still = np.rint(255 * photo).astype(np.uint8)
         real = view.resample(smiling)

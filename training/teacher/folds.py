@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.teacher.head import Head
-from training.teacher.mouth import MOUTH_WINDOW
 from training.teacher.raster import drawn
 
 SIZE = 256  # px a side of the unrolled face
@@ -25,7 +24,6 @@ _FAINT = 0.004  # share of the colour layer too small to matter
 _MIDLINE = 0.1  # of the unrolled face's width, over which one side's smile becomes the other's
 _NOISE = 0.01  # of the light: a change no larger is taken for none
 _EXPONENT = 2.2  # sRGB to light, nearly
-_FADE = 0.05  # of the square, over which lightening ends around the mouth's window
 
 Shown: TypeAlias = tuple[NDArray[np.uint8], NDArray[np.float32]]  # a photo and its landmarks
 
@@ -90,7 +88,6 @@ def crease(
     brightness: float,
     mask: NDArray[np.float32],
     colour: NDArray[np.float32],
-    lighten: bool = False,
 ) -> None:
     """Darkens and lightens skin through the colour layer: black or white, thinly laid.
 
@@ -100,28 +97,16 @@ def crease(
         target: float32 [468, 3], the moved mesh in layer pixels.
         brightness: mean sRGB of the skin in [0, 1].
         mask, colour: float32 [S, S] and [S, S, 3], laid into.
-        lighten: also within the mouth's window, where a frame's light falls on a picture of teeth
-            and cannot be white.
     """
     flat = np.ascontiguousarray(unrolled(head.vertices)[:, :2])
     where, covered = drawn(target, head.triangles, flat, len(mask))
     change = cv2.remap(light, where[..., 0] - 0.5, where[..., 1] - 0.5, cv2.INTER_LINEAR)
     gain = np.exp(np.where(covered, change, 0) / _EXPONENT) - 1
-    if not lighten:
-        gain = np.where(gain > 0, gain * _around_window(len(mask)), gain)
     bright = float(np.clip(brightness, 0.1, 0.8))
     thin = np.where(gain < 0, -gain, gain * bright / (1 - bright)).astype(np.float32)
     laid = (thin > mask) & (thin > _FAINT)
     mask[laid] = thin[laid]
     colour[laid] = (gain > 0)[laid][:, None]
-
-
-def _around_window(size: int) -> NDArray[np.float64]:
-    """[size, size]: 0 within the mouth's window, 1 well outside it."""
-    left, top, right, bottom = MOUTH_WINDOW
-    axis = (np.arange(size) + 0.5) / size
-    x, y = np.maximum(left - axis, axis - right), np.maximum(top - axis, axis - bottom)
-    return np.clip(np.maximum(x, y[:, None]) / _FADE, 0, 1)
 
 
 def _light(shown: Shown, head: Head) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:

@@ -199,7 +199,6 @@ class Teacher:
         to_layer: NDArray[np.float64],
         size: int,
         moved: NDArray[np.float64] | None = None,
-        lighten: bool = False,
     ) -> Layers:
         """Layers for one action vector.
 
@@ -210,7 +209,6 @@ class Teacher:
             size: S.
             moved: float64 [468, 3], where the mesh goes when it is known from elsewhere (a second
                 photo of the same person); None lets the actions say.
-            lighten: whether skin may grow lighter where a frame's mouth is looked up (`crease`).
         """
         target = self.move(fit, actions) if moved is None else moved
         source_xy, target_xyz = self._with_rings(beyond_rims(fit.points, actions), target, to_layer)
@@ -238,7 +236,7 @@ class Teacher:
         light = self._light(fit, actions)
         if light.any():
             corners = target_xyz[: len(self.head.vertices)]
-            crease(light, self.head, corners, fit.skin.mean(), mask, colour, lighten)
+            crease(light, self.head, corners, fit.skin.mean(), mask, colour)
         return Layers(
             np.ascontiguousarray((flow / size).transpose(2, 0, 1), np.float32),
             mask,

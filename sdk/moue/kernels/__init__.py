@@ -19,6 +19,7 @@ from moue.kernels import arguments
 from moue.kernels.reference import (
     FAINT,
     STILL,
+    THIN,
     compose_reference,
     preprocess_reference,
     since_rest,
@@ -42,6 +43,7 @@ __all__ = [
     "BACKEND",
     "FAINT",
     "STILL",
+    "THIN",
     "compose",
     "compose_reference",
     "cuda_devices",
@@ -141,7 +143,8 @@ def compose(
     """A frame at the photo's own resolution: (1 − m) · warp(photo, flow) + m · colour.
 
     The colour is the light alone, and within the mouth's window light times the mouth's picture,
-    looked up where `place` says. Only pixels whose centre lies in the face square are written. Zero
+    looked up where `place` says: where the mask is more than THIN the picture comes in, and is all
+    there at twice that. Only pixels whose centre lies in the face square are written. Zero
     flow with zero mask gives the photo back bit for bit.
 
     Args:

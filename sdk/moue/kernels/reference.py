@@ -15,6 +15,7 @@ from moue.mouth import PLACE_STEP
 
 STILL = 0.1 / 256  # sides of the square: less motion than this since rest, along x or y, is none
 FAINT = 1 / 64  # less of a mask than this since rest is none
+THIN = 1 / 8  # up to this a mask shows light alone; from twice as much on, all of the mouth's picture
 
 
 def skip_sum_reference(
@@ -78,7 +79,9 @@ def compose_reference(
     nodes = [(u[mouth] - first) * size / PLACE_STEP - 0.5 for u, first in ((ux, left), (uy, top))]
     u, v = 0.5 + _bilinear(place.transpose(1, 2, 0), *nodes).T
     tall, wide = picture.shape[:2]
-    paint[mouth] *= _bilinear(picture, u * wide - 0.5, v * tall - 0.5) / 255
+    shown = np.clip(m[mouth] / THIN - 1, 0, 1)
+    seen = _bilinear(picture, u * wide - 0.5, v * tall - 0.5) / 255
+    paint[mouth] *= 1 + shown * (seen - 1)
     paint = np.fmin(np.fmax(paint, 0), 1)
     out[rows, columns] = np.floor((1 - m) * warped + m * 255 * paint + 0.5)
 
