@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <cstring>
-#include <vector>
 
+#include "grid.h"
 #include "parallel.h"
 #include "portable.h"
 #include "sample.h"
@@ -15,138 +15,10 @@ namespace {
 
 constexpr int64_t kRun = 128;    // pixels that pass through the steps below together
 constexpr int32_t kStep = 32;    // pixels a look at whether anything moves there takes in
-constexpr int64_t kLanes = 16;   // and that, the last of a row made up, each step takes at once
 constexpr int64_t kAhead = 6;    // rows: as far on, photo and frame are asked for in time
 constexpr float kFar = 1 << 23;  // pixels, further than any motion
-constexpr float kUnseen = 0x1p-10f;  // a mask that changes no pixel by half a level counts as none
-
-// The maps with their edges repeated once around, [size + 2, size + 2] of each: to where a pixel
-// comes from, x and y in photo pixels, and the mask; red, green, blue, 255 for full light. Of each
-// row the cells, from the first to the last, that move or show light.
-struct Grid {
-  int64_t size, stride;
-  float *motion[3], *light[3];
-  Span* alive;
-};
-
-// The same of where the mouth is looked up: [rows + 2, columns + 2]. The window begins at `left`,
-// `top`, counted in nodes as the grid's positions are in cells; so many nodes lie in a cell.
-struct Nodes {
-  int64_t rows, columns, stride;
-  float left, top, per_cell;
-  float* place[2];  // in the picture's pixels, x and y
-};
 
 using Bytes = uint8_t __attribute__((vector_size(16)));
-
-// Memory that stays with the thread from frame to frame; `use` tells apart what is of one type.
-template <class T, int use = 0>
-T* room_for(int64_t count) {
-  thread_local std::vector<T> room;
-  if (static_cast<int64_t>(room.size()) < count) room.resize(static_cast<size_t>(count));
-  return room.data();
-}
-
-MOUE_INLINE float shown(float mask) { return mask > kUnseen ? (mask < 1 ? mask : 1) : 0; }
-
-// Whether so many places of the mask show anything.
-MOUE_INLINE bool any(const float* mask, const float* rest, int64_t count) {
-  int32_t some = 0;
-  if (rest)
-    for (int64_t j = 0; j < count; ++j) some |= mask[j] - rest[j] > kFaint + kUnseen ? 1 : 0;
-  else
-    for (int64_t j = 0; j < count; ++j) some |= mask[j] > kUnseen ? 1 : 0;
-  return some != 0;
-}
-
-// The cells, from the first to the last, that move or show light.
-MOUE_INLINE Span alive(const float* x, const float* y, const float* mask, int32_t count) {
-  const auto still = [=](int32_t k) { return x[k] == 0 && y[k] == 0 && mask[k] == 0; };
-  int32_t begin = 0, end = count;
-  while (begin < end && still(begin)) ++begin;
-  while (begin < end && still(end - 1)) --end;
-  return {begin, end};
-}
-
-// Repeats both ends of a row of the grid.
-MOUE_INLINE void close_row(float* row, int64_t size) {
-  row[0] = row[1];
-  row[size + 1] = row[size];
-}
-
-// How far so many places of one row have moved since rest, along x or y; rest may be null.
-MOUE_INLINE void settle(const float* __restrict x, const float* __restrict rest, float by,
-                        int64_t count, float* __restrict out) {
-  if (rest)
-    for (int64_t j = 0; j < count; ++j) out[j] = settled(x[j] - rest[j], by);
-  else
-    for (int64_t j = 0; j < count; ++j) out[j] = x[j];
-}
-
-// Both at once through a matrix [2, 2].
-MOUE_INLINE void turn(float* __restrict x, float* __restrict y, const float* m, int64_t count) {
-  const float xx = m[0], xy = m[1], yx = m[2], yy = m[3];
-  for (int64_t j = 0; j < count; ++j) {
-    const float dx = x[j], dy = y[j];
-    x[j] = xx * dx + xy * dy;
-    y[j] = yx * dx + yy * dy;
-  }
-}
-
-// One row of the grid; to_pixels [2, 2] turns flow into photo pixels. Light is left as it is where
-// neither this row nor the next ones show any.
-MOUE_VERSIONS void fill_row(const Grid& grid, int64_t i, const Maps& maps, const float* to_pixels) {
-  const int64_t size = grid.size, plane = size * size;
-  const auto row_of = [=](int64_t k) { return clamp<int64_t>(k - 1, 0, size - 1) * size; };
-  const int64_t from = row_of(i), before = row_of(i - 1), after = row_of(i + 1);
-  float* to[3];
-  for (int c = 0; c < 3; ++c) to[c] = grid.motion[c] + i * grid.stride;
-  for (int c = 0; c < 2; ++c)
-    settle(maps.flow + c * plane + from,
-           maps.rest_flow ? maps.rest_flow + c * plane + from : nullptr, kStill, size, to[c] + 1);
-  turn(to[0] + 1, to[1] + 1, to_pixels, size);
-  settle(maps.mask + from, maps.rest_mask ? maps.rest_mask + from : nullptr, kFaint, size,
-         to[2] + 1);
-  for (int64_t j = 1; j <= size; ++j) to[2][j] = shown(to[2][j]);
-  for (float* const row : to) close_row(row, size);
-  grid.alive[i] = alive(to[0], to[1], to[2], static_cast<int32_t>(size + 2));
-  const float* rest = maps.rest_mask ? maps.rest_mask + before : nullptr;
-  if (!any(maps.mask + before, rest, after + size - before)) return;
-  for (int c = 0; c < 3; ++c) {
-    const float* __restrict light = maps.light + c * plane + from;
-    float* __restrict full = grid.light[c] + i * grid.stride;
-    for (int64_t j = 0; j < size; ++j) full[j + 1] = 255 * light[j];
-    close_row(full, size);
-  }
-}
-
-Nodes fill_nodes(const Maps& maps, const Mouth& mouth) {
-  const int64_t rows = maps.rows, columns = maps.columns, stride = columns + 2;
-  const auto size = static_cast<double>(maps.size);
-  const double per_cell = static_cast<double>(columns) / (mouth.window[2] - mouth.window[0]) / size;
-  const int64_t each = (rows + 2) * stride + kLanes;  // as far as nodes read together may reach
-  float* const room = room_for<float, 1>(2 * each);
-  const float sides[2] = {static_cast<float>(mouth.width), static_cast<float>(mouth.height)};
-  for (int64_t c = 0; c < 2; ++c)
-    for (int64_t i = 0; i < rows + 2; ++i)
-      for (int64_t j = 0; j < stride; ++j) {
-        const int64_t at =
-            clamp<int64_t>(i - 1, 0, rows - 1) * columns + clamp<int64_t>(j - 1, 0, columns - 1);
-        room[c * each + i * stride + j] =
-            (0.5f + maps.place[c * rows * columns + at]) * sides[c] - 0.5f;
-      }
-  // A grid's positions count from the centre of the cell before the first, and so do the nodes'.
-  const auto before = [&](double first) {
-    return static_cast<float>((0.5 + first * size) * per_cell - 0.5);
-  };
-  return {rows,
-          columns,
-          stride,
-          before(mouth.window[0]),
-          before(mouth.window[1]),
-          static_cast<float>(per_cell),
-          {room, room + each}};
-}
 
 // Where so many pixels of a picture are looked up, and what stands there.
 struct Looks {
@@ -492,13 +364,9 @@ void compose(const uint8_t* pixels, int64_t height, int64_t width, const double*
   const float to_pixels[4] = {
       static_cast<float>(m[4] / determinant), static_cast<float>(-m[1] / determinant),
       static_cast<float>(-m[3] / determinant), static_cast<float>(m[0] / determinant)};
-  const int64_t size = maps.size, stride = size + 2;
-  const int64_t cells_each = stride * stride + kLanes;  // as far as cells read together may reach
-  float* room = room_for<float>(6 * cells_each);
-  const auto map = [=](int64_t k) { return room + k * cells_each; };
-  const Grid grid{
-      size, stride, {map(0), map(1), map(2)}, {map(3), map(4), map(5)}, room_for<Span>(stride)};
-  const Nodes nodes = fill_nodes(maps, mouth);
+  const int64_t size = maps.size;
+  const Grid grid = grid_of(size);
+  const Nodes nodes = nodes_of(maps, mouth);
   const Photo photo{pixels, height, width}, picture{mouth.picture, mouth.height, mouth.width};
   const Window window = {mouth.window[0], mouth.window[1], mouth.window[2], mouth.window[3]};
   const auto cells = static_cast<double>(size);
@@ -517,7 +385,7 @@ void compose(const uint8_t* pixels, int64_t height, int64_t width, const double*
       copy(photo, i, span.end, whole ? width : row.end, out);
     }
   };
-  parallel_steps(stride, 32, fill, height, 16, write, threads);
+  parallel_steps(grid.stride, 32, fill, height, 16, write, threads);
 }
 
 }  // namespace moue

@@ -6,21 +6,19 @@ import platform
 import shutil
 import subprocess
 import sys
-import sysconfig
 from pathlib import Path
 
 import pytest
 
-SOURCES = Path(__file__).parents[2] / "cpp_ext"
-FILES = ("bindings", "device", "on_host", "parallel", "compose", "preprocess", "skip_sum")
+from tests.cpp_ext.extension import HOST_FILES, SOURCES, WITHOUT_CUDA, build
+
 RUN = """
-import importlib.util, sys
-spec = importlib.util.spec_from_file_location("moue._core", sys.argv[1])
-sys.modules["moue._core"] = core = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(core)
+import sys
+import pytest
+from tests.cpp_ext.extension import stand_in
+core = stand_in(sys.argv[1])
 from moue import kernels
 assert kernels._core is core
-import pytest
 sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", "tests/kernels/test_kernels.py"]))
 """
 
@@ -34,17 +32,9 @@ def has(feature: str) -> bool:
 @pytest.mark.skipif(shutil.which("g++") is None, reason="there is no g++")
 @pytest.mark.parametrize("feature", [None, "avx2"])
 def test_an_older_processor_gets_the_same_numbers(feature, tmp_path):
-    pybind11 = pytest.importorskip("pybind11", reason="builds the extension anew")
     if feature and not has(feature):
         pytest.skip(f"this processor has no {feature}")
-    core = tmp_path / f"_core{sysconfig.get_config_var('EXT_SUFFIX')}"
-    include = [pybind11.get_include(), sysconfig.get_path("include")]
-    subprocess.run(
-        ["g++", "-std=c++17", "-O1", "-fPIC", "-shared", "-pthread", "-ffp-contract=off"]
-        + ["-U__gnu_linux__", *([f"-m{feature}"] if feature else [])]  # one version alone
-        + [f"-I{folder}" for folder in include]
-        + [str(SOURCES / f"{name}.cpp") for name in FILES]
-        + ["-o", str(core)],
-        check=True,
-    )
+    options = ["-std=c++17", "-U__gnu_linux__"]  # one version alone
+    options += [f"-m{feature}"] if feature else []
+    core = build(tmp_path, [*HOST_FILES, WITHOUT_CUDA], options)
     subprocess.run([sys.executable, "-c", RUN, str(core)], check=True, cwd=SOURCES.parent)

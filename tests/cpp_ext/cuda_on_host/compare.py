@@ -8,18 +8,15 @@ A stream that is not None leads into the .cu files, which CORE.so has as `cuda_r
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 
 import numpy as np
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-spec = importlib.util.spec_from_file_location("moue._core", sys.argv[1])
-assert spec
-assert spec.loader
-sys.modules["moue._core"] = core = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(core)
+from tests.cpp_ext.extension import stand_in
+
+stand_in(sys.argv[1])
 
 from moue import kernels  # noqa: E402 - with the module above
 from moue.kernels import arguments, device  # noqa: E402
