@@ -25,13 +25,15 @@ struct Nodes {
   float* place[2];  // in the picture's pixels, x and y
 };
 
-// Room for maps of so many cells a side. It is this thread's, as the nodes' is, until its next frame.
+// Room for maps of so many cells a side, and as far beyond as cells read together may reach. It is
+// this thread's, as the nodes' is, until its next frame.
 Grid grid_of(int64_t size);
 
 // One row of the grid; to_pixels [2, 2] turns flow into photo pixels. Light is left as it is where
 // neither this row nor the next ones show any.
 void fill_row(const Grid& grid, int64_t i, const Maps& maps, const float* to_pixels);
 
+// Where the maps place the mouth's picture, whose sides the mouth gives.
 Nodes nodes_of(const Maps& maps, const Mouth& mouth);
 
 }  // namespace moue

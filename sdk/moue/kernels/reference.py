@@ -15,9 +15,7 @@ from moue.mouth import PLACE_STEP
 
 STILL = 0.1 / 256  # sides of the square: less motion than this since rest, along x or y, is none
 FAINT = 1 / 64  # less of a mask than this since rest is none
-THIN = (
-    1 / 8
-)  # up to this a mask shows light alone; from twice as much on, all of the mouth's picture
+THIN = 1 / 8  # a mask up to this shows light alone; from twice that on, all of the mouth's picture
 
 
 def skip_sum_reference(
