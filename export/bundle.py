@@ -3,7 +3,8 @@
     python -m export.bundle --checkpoint runs/edge/checkpoint.pt -o sdk/moue/models/edge
 
 prints, for each step from the trained network to the shipped files, the largest difference of a
-frame in 8-bit levels.
+frame in 8-bit levels. `--carry eyeLookUp=1.6` carries an action further than it was learned: a
+network falls a little short of what its teacher does within small parts of a face.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +35,13 @@ from moue.crop import find_faces
 from moue.kernels import preprocess
 from moue.parity import frames_of_square
 from moue.photo import read_photo
+from training.control import is_own
 from training.data import ATTRIBUTIONS
-from training.generator import INPUT_SIZE, EdgeGenerator
+from training.generator import INPUT_SIZE, EdgeGenerator, Skips
 from training.teacher.mouth import MOUTH_WINDOW, draw_picture
 
 MOUTH = "mouth.png"
+FURTHEST = 3.0  # times as far as an action was learned
 MOUTH_SCALE = 4  # times the size at which the network looks: large photos show it sharply
 
 
@@ -54,8 +58,37 @@ def load_generator(checkpoint: Path) -> tuple[EdgeGenerator, dict[str, Any]]:
     return generator.eval(), state
 
 
+@torch.no_grad()
+def carry(generator: EdgeGenerator, actions: Sequence[str], further: Mapping[str, float]) -> None:
+    """Makes actions at 1 what they were at more, in place: a skip-sum is linear in each of them.
+
+    Args:
+        generator: the trained network.
+        actions: the names of its n actions.
+        further: how many times as far by name; one without its side stands for both.
+
+    Raises:
+        ValueError: a name is no action's, or a number is not above 0 and at most 3.
+    """
+    for name, times in further.items():
+        named = [k for k, action in enumerate(actions) if is_own(action, name)]
+        if not named:
+            raise ValueError(
+                f"--carry {name}: there is no such action; they are ARKit's, such as jawOpen"
+            )
+        if not 0 < times <= FURTHEST:
+            raise ValueError(f"--carry {name}={times:g}: give more than 0 and at most {FURTHEST:g}")
+        for skip in generator.skips:
+            if isinstance(skip, Skips) and skip.residual is not None:
+                skip.residual[named] *= times
+
+
 def write_bundle(
-    generator: EdgeGenerator, state: dict[str, Any], folder: Path, version: str
+    generator: EdgeGenerator,
+    state: dict[str, Any],
+    folder: Path,
+    version: str,
+    carried: Mapping[str, float] | None = None,
 ) -> None:
     """Writes manifest, graphs and picture beside the target, then puts them there; a card stays."""
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -82,6 +115,7 @@ def write_bundle(
                 "data": list(ATTRIBUTIONS),
                 "steps": state["step"],
                 "config": state["config"],
+                "carried": dict(carried or {}),
             },
             licence="Apache-2.0",
         )
@@ -124,9 +158,22 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, required=True, help="bundle folder")
     parser.add_argument("--version", default="0.1.0", help="of the bundle (default 0.1.0)")
     parser.add_argument("--photo", type=Path, help="face to measure on (default: scikit-image's)")
+    parser.add_argument(
+        "--carry",
+        type=_times,
+        action="append",
+        default=[],
+        metavar="ACTION=TIMES",
+        help="an action goes so many times as far as it was learned; may be given again",
+    )
     arguments = parser.parse_args()
     generator, state = load_generator(arguments.checkpoint)
-    write_bundle(generator, state, arguments.output, arguments.version)
+    carried = dict(arguments.carry)
+    try:
+        carry(generator, state["actions"], carried)
+    except ValueError as wrong:
+        raise SystemExit(f"export.bundle: error: {wrong}") from None
+    write_bundle(generator, state, arguments.output, arguments.version, carried)
     bundle = load_bundle(arguments.output)
     size = sum(file.bytes for file in bundle.manifest.files)
     print(f"{arguments.output}: {size / 1e6:.1f} MB, {len(bundle.actions)} actions")
@@ -135,6 +182,14 @@ def main() -> None:
     )
     for step, error in parity(generator, bundle, _face_square(arguments.photo)).items():
         print(f"{step}: at most {error:.3f} levels from PyTorch")
+
+
+def _times(text: str) -> tuple[str, float]:
+    name, _, times = text.partition("=")
+    try:
+        return name, float(times)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not like eyeLookUp=1.6") from None
 
 
 def _face_square(path: Path | None) -> NDArray[np.uint8]:

@@ -11,10 +11,12 @@ from PIL import Image, ImageDraw
 from scipy.stats import spearmanr
 
 from moue.actions import mirrored
+from training.teacher.eyes import LOOKS
 
-REGIONS = ("brow", "eye", "cheek", "nose", "jaw", "mouth")
-HEADLINE = ("jawOpen", "eyeBlink", "mouthSmile", "browInnerUp", "mouthPucker")
-_TOGETHER = {"jaw": "mouth", "cheek": "eye", "nose": "mouth"}  # faces move these as one
+REGIONS = ("brow", "eye", "look", "cheek", "nose", "jaw", "mouth")
+HEADLINE = ("jawOpen", "eyeBlink", "mouthSmile", "browInnerUp", "mouthPucker", *LOOKS)
+# Faces move these as one.
+_TOGETHER = {"jaw": "mouth", "cheek": "eye", "nose": "mouth", "look": "eye"}
 CELL, LABELS = 13, 130  # px, of the leakage picture
 
 
@@ -23,7 +25,8 @@ class Control:
     """Mean rises over faces.
 
     Attributes:
-        actions: n names asked for, one at a time, at 1; a name without its side asks for both.
+        actions: n names asked for, one at a time, at 1; a name without its side asks for both,
+            and one of `eyes.LOOKS` for the two eyes to look there.
         scores: m names measured.
         rises: float64 [n, m], mean rise of each score over the face at rest.
         monotone: float64 [n], Spearman of the action's own score with its weight; NaN without one.
@@ -36,7 +39,7 @@ class Control:
 
     def own(self, action: str) -> float:
         """By how much the score of the action's own name rises; of both sides, where it has both."""
-        named = [index for index, score in enumerate(self.scores) if sideless(score, action)]
+        named = [index for index, score in enumerate(self.scores) if is_own(score, action)]
         return float(self.rises[self.actions.index(action), named].mean()) if named else 0.0
 
     def leakage(self) -> float:
@@ -94,7 +97,7 @@ def measure(
     curves = np.nanmean(values - values[:, :, :1], 0)  # [n, weights, m]
     monotone = np.full(len(actions), np.nan)
     for index, action in enumerate(actions):
-        named = [k for k, score in enumerate(scores) if sideless(score, action)]
+        named = [k for k, score in enumerate(scores) if is_own(score, action)]
         if named:
             curve = curves[index][:, named].mean(1)
             if curve[-1] > 0.05:
@@ -108,9 +111,9 @@ def region(name: str) -> str:
     return _TOGETHER.get(first, first)
 
 
-def sideless(score: str, action: str) -> bool:
+def is_own(score: str, action: str) -> bool:
     """Whether a score is the one, or one of the two, that an action's name asks for."""
-    return score in (action, f"{action}Left", f"{action}Right")
+    return score in LOOKS.get(action, (action, f"{action}Left", f"{action}Right"))
 
 
 def draw_matrix(control: Control) -> Image.Image:

@@ -30,7 +30,7 @@ from tqdm import tqdm
 
 from moue import Animator, Portrait, expression, kernels
 from moue.actions import ACTIONS, EXPRESSIONS, action_vector
-from training.control import HEADLINE, Control, draw_matrix, measure, sideless
+from training.control import HEADLINE, Control, draw_matrix, is_own, measure
 from training.data.faces import FaceCrop, load_faces, prepare
 from training.data.sources import align, make_teacher, pair_degree
 from training.data.view import View, composed
@@ -333,14 +333,14 @@ def _sideless(name: str) -> str:
 
 
 def _both(name: str, actions: Sequence[str], weight: float) -> dict[str, float]:
-    """One action, or both sides of it where the name leaves the side out."""
-    named = [action for action in actions if sideless(action, name)]
+    """One action, or both sides of it where the name leaves the side out, or what turns two eyes."""
+    named = [action for action in actions if is_own(action, name)]
     return dict.fromkeys(named, weight)
 
 
 def _score(scores: dict[str, float], name: str) -> float:
     """Mean of both sides; NaN where the face was not found."""
-    found = [score for key, score in scores.items() if sideless(key, name)]
+    found = [score for key, score in scores.items() if is_own(key, name)]
     return float(np.mean(found)) if found else float("nan")
 
 

@@ -12,7 +12,10 @@ from training.generator import Layers
 from training.teacher.mouth import MOUTH_WINDOW
 
 Batch = dict[str, Tensor]
-STILL = 0.3  # px of mean motion at which a frame begins to count in full
+STILL = 0.1  # px of mean motion at which a frame begins to count in full
+EYES = ((36, 39), (42, 45))  # their corners among iBUG's 68 points
+EYE_CARE = 3.0  # how much more an error counts at an eye: small in the square, large to who looks
+EYE_REACH = 0.5  # of an eye's width: how far around its centre that goes
 MARGIN = 4  # px that the lips' motion goes on behind the mouth's edge, never quite in place
 
 
@@ -44,29 +47,30 @@ def edge_losses(layers: Layers, frames: Tensor, batch: Batch) -> dict[str, Tenso
     Args:
         layers: the generator's, [N, ·, S, S].
         frames: what they compose to, [N, 3, S, S].
-        batch: `flow`, `mask`, `colour`, `face`, `mouth`, `place`, `real` [N, ·, S, S] and `has_real`
-            [N], the teacher's.
+        batch: `flow`, `mask`, `colour`, `face`, `mouth`, `place`, `real` [N, ·, S, S], `has_real`
+            [N] and `landmarks` [N, 68, 2], the teacher's.
     """
     size = frames.shape[-1]
     mask, mouth = batch["mask"], batch["mouth"]
     area = mouth.mean((1, 2, 3), keepdim=True) + 0.01
     travel = size * batch["flow"].square().sum(1, keepdim=True).sqrt()
     hidden = -F.max_pool2d(-mouth, 2 * MARGIN + 1, 1, MARGIN)
-    weight = (0.15 + torch.maximum(batch["face"], mouth)) * (1 + travel / 4) * (1 - hidden)
+    care = 1 + EYE_CARE * _eyes(batch["landmarks"], size)
+    weight = (0.15 + torch.maximum(batch["face"], mouth)) * (1 + travel / 4) * (1 - hidden) * care
     error = size * (layers.flow - batch["flow"]).abs().sum(1, keepdim=True)
     whole = (travel * weight).mean((1, 2, 3))
     near = _around((4 * mask).clamp(max=1))
-    mask_error = (layers.mask - mask).abs() * (0.05 + near)
-    colour_error = (layers.colour - batch["colour"]).abs().sum(1, keepdim=True) * mask
+    mask_error = (layers.mask - mask).abs() * (0.05 + near) * care
+    colour_error = (layers.colour - batch["colour"]).abs().sum(1, keepdim=True) * mask * care
     left, top, right, bottom = (round(size * share) for share in MOUTH_WINDOW)
     window = (..., slice(top, bottom), slice(left, right))
     place_error = (layers.place - batch["place"][window]).abs().sum(1, keepdim=True) * mouth[window]
     place_share = place_error.mean((1, 2, 3)) * (layers.place[0, 0].numel() / size**2)
     shown = batch["has_real"][:, None, None, None]
     frame_error = (frames - batch["real"]).abs().sum(1, keepdim=True)
-    frame_weight = (
-        (0.1 + batch["face"] + 2 * near) * (1 - 0.7 * shown) * (1 - shown * _around(mouth))
-    )
+    # a photograph counts less, not at the mouth, and at the eyes like elsewhere: they look about
+    trust = (1 - 0.7 * shown) * (1 - shown * _around(mouth)) * (shown + (1 - shown) * care)
+    frame_weight = (0.1 + batch["face"] + 2 * near) * trust
     return {
         "flow": ((error * weight).mean((1, 2, 3)) / (whole + STILL)).mean(),
         "mask": (mask_error / area).mean(),
@@ -79,6 +83,16 @@ def edge_losses(layers: Layers, frames: Tensor, batch: Batch) -> dict[str, Tenso
 def _around(where: Tensor) -> Tensor:
     """A map [N, 1, S, S] spread to its surroundings."""
     return F.interpolate(F.max_pool2d(where, 12, 4, 4), where.shape[-2:])
+
+
+def _eyes(landmarks: Tensor, size: int) -> Tensor:
+    """Where the eyes are: [N, 68, 2] in sides of the square → [N, 1, S, S], 1 at their centres."""
+    axis = (torch.arange(size, device=landmarks.device, dtype=landmarks.dtype) + 0.5) / size
+    grid = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), -1)
+    corners = landmarks[:, EYES]  # [N, eye, corner, 2]
+    width = (corners[:, :, 0] - corners[:, :, 1]).norm(dim=-1)[..., None, None].clamp(min=1e-3)
+    away = (grid - corners.mean(2)[:, :, None, None]).norm(dim=-1) / (EYE_REACH * width)
+    return torch.exp(-away.square()).amax(1, keepdim=True)
 
 
 def paper_losses(frames: Tensor, points: Tensor, batch: Batch) -> dict[str, Tensor]:

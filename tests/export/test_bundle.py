@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 from collections import Counter
 
 import numpy as np
@@ -51,6 +52,24 @@ def test_the_bundle_draws_what_the_network_draws(trained, written):
     photo = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     errors = export_bundle.parity(trained, load_bundle(written), photo)
     assert all(error <= 2 for error in errors.values()), errors
+
+
+@torch.no_grad()
+def test_a_carried_action_at_1_is_what_it_was_at_more(trained):
+    photo, up, jaw = torch.rand(1, 3, 64, 64), *torch.zeros(2, 1, 1, len(ACTIONS))
+    up[..., [ACTIONS.index(f"eyeLookUp{side}") for side in ("Left", "Right")]] = 1
+    jaw[..., ACTIONS.index("jawOpen")] = 1
+    further = copy.deepcopy(trained)
+    export_bundle.carry(further, ACTIONS, {"eyeLookUp": 1.5})
+    torch.testing.assert_close(further(photo, up), trained(photo, 1.5 * up))
+    torch.testing.assert_close(further(photo, jaw), trained(photo, jaw))
+    assert not torch.allclose(further(photo, up), trained(photo, up))
+
+
+@pytest.mark.parametrize(("name", "times"), [("eyeLooksUp", 1.5), ("eyeLookUp", 0), ("jawOpen", 9)])
+def test_what_cannot_be_carried_is_named(trained, name, times):
+    with pytest.raises(ValueError, match=f"--carry {name}"):
+        export_bundle.carry(trained, ACTIONS, {name: times})
 
 
 def test_weights_are_stored_once_in_half_precision(trained, written):

@@ -43,6 +43,17 @@ def test_a_name_without_its_side_asks_for_both():
     assert measured.own("mouthSmile") == pytest.approx(0.5)
 
 
+def test_eyes_that_look_one_way_are_measured_by_that_ways_scores():
+    def seen(w: float) -> dict[str, float]:
+        rises = {"eyeLookOutLeft": 0.4, "eyeLookInRight": 0.2, "eyeLookInLeft": -0.3}
+        return {name: 0.3 + w * rise for name, rise in rises.items()} | {"jawOpen": 0.1 + 0.06 * w}
+
+    measured = measure(("look left",), WEIGHTS, [[[seen(w) for w in WEIGHTS]]])
+    assert measured.own("look left") == pytest.approx(0.3)
+    assert measured.monotone == pytest.approx(1)
+    assert measured.leakage() == pytest.approx(0.06)  # no other part of the eye
+
+
 def test_leakage_counts_other_regions_only(control):
     assert control.leakage() == pytest.approx(np.mean([0.04, 0.02, 0.0, 0.02]))
 

@@ -4,10 +4,11 @@ import pytest
 import torch
 
 from training.generator import Layers
-from training.losses import MARGIN, edge_losses
+from training.losses import EYE_CARE, MARGIN, edge_losses
 from training.teacher.mouth import MOUTH_WINDOW
 
 SIZE = 64
+EYE_ROW, EYE_CORNERS = 14, (12, 22, 42, 52)  # one eye around column 17, one around 47
 HOLE = slice(28, 52)  # rows and columns where the mouth stands open
 
 
@@ -18,20 +19,28 @@ def batch() -> dict[str, torch.Tensor]:
     flow = torch.zeros(1, 2, SIZE, SIZE)
     flow[:, 1] = 4 / SIZE
     still = torch.zeros(1, 3, SIZE, SIZE)
+    landmarks = torch.full((1, 68, 2), 0.5)
+    for corner, x in zip((36, 39, 42, 45), EYE_CORNERS, strict=True):
+        landmarks[:, corner] = torch.tensor([x, EYE_ROW]) / SIZE
     return {
         "flow": flow, "mask": mouth, "colour": still, "face": 1 - mouth, "mouth": mouth,
         "place": torch.zeros(1, 2, SIZE, SIZE), "real": still, "has_real": torch.zeros(1),
+        "landmarks": landmarks,
     }  # fmt: skip
 
 
-def flow_loss(rows: slice) -> float:
-    """What 1 px of error in some rows, in the middle of the hole's columns, costs."""
+def _window_place() -> torch.Tensor:
+    """Where the mouth is looked up, as zero as the true one."""
+    left, top, right, bottom = (round(SIZE * share) for share in MOUTH_WINDOW)
+    return torch.zeros(1, 2, bottom - top, right - left)
+
+
+def flow_loss(rows: slice, columns: slice = slice(36, 44)) -> float:
+    """What 1 px of error in some rows and columns, by default the middle ones of the hole, costs."""
     true = batch()
     flow = true["flow"].clone()
-    flow[:, 1, rows, 36:44] += 1 / SIZE
-    left, top, right, bottom = (round(SIZE * share) for share in MOUTH_WINDOW)
-    place = torch.zeros(1, 2, bottom - top, right - left)
-    layers = Layers(flow, true["mask"], true["colour"], place)
+    flow[:, 1, rows, columns] += 1 / SIZE
+    layers = Layers(flow, true["mask"], true["colour"], _window_place())
     return float(edge_losses(layers, true["real"], true)["flow"])
 
 
@@ -42,3 +51,23 @@ def test_the_lips_motion_is_asked_for_a_little_way_behind_their_edge():
     hidden = flow_loss(slice(middle - MARGIN // 2, middle + MARGIN // 2))
     assert behind == pytest.approx(outside, rel=0.01)
     assert hidden == 0
+
+
+def test_an_error_at_either_eye_costs_more_than_the_same_one_between_them():
+    rows = slice(EYE_ROW - 1, EYE_ROW + 1)
+    right, between, left = (flow_loss(rows, slice(x - 1, x + 1)) for x in (17, 32, 47))
+    assert right == pytest.approx((1 + EYE_CARE) * between, rel=0.15)
+    assert left == pytest.approx(right)
+
+
+def test_a_photograph_of_a_smile_does_not_say_where_eyes_look():
+    true = batch()
+    layers = Layers(true["flow"], true["mask"], true["colour"], _window_place())
+
+    def wrong_eye(shown: float) -> float:
+        frames = true["real"].clone()
+        frames[:, :, EYE_ROW, 17] = 1
+        seen = true | {"has_real": torch.full((1,), shown)}
+        return float(edge_losses(layers, frames, seen)["reconstruction"])
+
+    assert wrong_eye(0) > 8 * wrong_eye(1) > 0

@@ -16,6 +16,7 @@ from training.data.sources import (
     pair_degree,
 )
 from training.data.view import View
+from training.teacher.eyes import LOOKS
 from training.teacher.render import Teacher
 from training.teacher.rest import at_rest
 
@@ -91,6 +92,15 @@ def test_drawn_actions_stay_in_range_and_vary():
     assert drawn.min() >= 0
     assert drawn.max() <= 1
     assert (drawn > 0).any(0).all()  # every action is taught
+
+
+def test_two_eyes_look_one_way_together():
+    random = np.random.default_rng(0)
+    drawn = np.stack([draw_actions(random) for _ in range(600)])
+    for names in LOOKS.values():
+        both = drawn[:, [ACTIONS.index(name) for name in names]]
+        together = (both[:, 0] == both[:, 1]) & (both[:, 0] > 0)
+        assert together.mean() > 0.02
 
 
 def test_pairs_pull_towards_the_real_photograph(face, head):

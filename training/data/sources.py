@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from moue.actions import ACTIONS, EXPRESSIONS, MIRRORED, action_vector
 from training.data.faces import FaceCrop
 from training.data.view import Augment, Random, Sample, View, composed
+from training.teacher.eyes import LOOKS
 from training.teacher.folds import smile_folds
 from training.teacher.glasses import held, put_on
 from training.teacher.head import EYES_ALIKE, fit_similarity, load_head
@@ -227,6 +228,10 @@ def draw_actions(random: Random) -> NDArray[np.float32]:
                 jaw,
                 jaw * random.random(),
             )
+    if random.random() < 0.2:
+        for ways in (("look up", "look down"), ("look left", "look right")):
+            both = [ACTIONS.index(name) for name in LOOKS[ways[random.integers(2)]]]
+            actions[both] = random.uniform(0.2, 1) if random.random() < 0.6 else 0.0
     if random.random() < 0.3:  # small, and asked for more than any other
         actions *= random.random() < 0.6
         lids = [ACTIONS.index("eyeBlinkLeft"), ACTIONS.index("eyeBlinkRight")]

@@ -19,6 +19,12 @@ GAZE = {  # iris travel at 1, in eye widths: (away from the nose, up)
     "eyeLookUp": (0.0, 0.16), "eyeLookDown": (0.0, -0.16),
     "eyeLookIn": (-0.22, 0.0), "eyeLookOut": (0.22, 0.0),
 }  # fmt: skip
+LOOKS = {  # where two eyes look together, and the two actions that turn them there
+    "look up": ("eyeLookUpLeft", "eyeLookUpRight"),
+    "look down": ("eyeLookDownLeft", "eyeLookDownRight"),
+    "look left": ("eyeLookOutLeft", "eyeLookInRight"),
+    "look right": ("eyeLookInLeft", "eyeLookOutRight"),
+}
 # Powers by which the skin of a closing lid goes along the less, the nearer it is to the brow: that
 # above the lashes nearly all the way, that above the fold hardly, or it would draw the brow down.
 LASHES, FOLD = 0.4, 2.0
