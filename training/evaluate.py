@@ -273,7 +273,7 @@ def draw_strip(animator: Animator, photo: Path | NDArray[np.uint8], path: Path) 
     draw_sheet([[look(portrait, f) for f in frames]], [f"{d:.2f}" for d in degrees], path)
 
 
-def draw_actions(animator: Animator, photo: Path | NDArray[np.uint8], path: Path) -> None:
+def draw_each_action(animator: Animator, photo: Path | NDArray[np.uint8], path: Path) -> None:
     """One face and every action at 1, named."""
     portrait = animator.prepare(photo)
     frames = animator.frames(portrait, [{name: 1.0} for name in animator.actions])
@@ -375,7 +375,7 @@ def main() -> None:
         if arguments.control:
             control = evaluate_control(animator, faces, arguments.data)
             draw_matrix(control).save(arguments.out / "control.png")
-            draw_actions(animator, first, arguments.out / "actions.png")
+            draw_each_action(animator, first, arguments.out / "actions.png")
             kept = {
                 "faces": [face.name for face in faces],
                 "summary": control.summary(),

@@ -11,7 +11,7 @@ from training.data.faces import FaceCrop
 from training.evaluate import (
     DEGREES,
     Report,
-    draw_actions,
+    draw_each_action,
     draw_sheet,
     draw_strip,
     figures,
@@ -74,7 +74,7 @@ def test_a_strip_is_twelve_frames_of_a_rise(animator, portrait_photo, tmp_path):
 
 
 def test_every_action_is_drawn(animator, portrait_photo, tmp_path):
-    draw_actions(animator, portrait_photo, tmp_path / "actions.png")
+    draw_each_action(animator, portrait_photo, tmp_path / "actions.png")
     with Image.open(tmp_path / "actions.png") as sheet:
         rows = -(-len(animator.actions) // 9)
         assert sheet.size == (9 * 224, 22 + rows * 224)
