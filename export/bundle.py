@@ -29,13 +29,12 @@ from export.graphs import (
     export_encoder,
     fuse_normalisation,
 )
-from moue.actions import EXPRESSIONS, action_vector
+from moue.actions import EXPRESSIONS, action_vector, sides
 from moue.bundle import MANIFEST, Bundle, GraphFile, Level, Manifest, MouthFile, load_bundle
 from moue.crop import find_faces
 from moue.kernels import preprocess
 from moue.parity import frames_of_square
 from moue.photo import read_photo
-from training.control import is_own
 from training.data import ATTRIBUTIONS
 from training.generator import INPUT_SIZE, EdgeGenerator, Skips
 from training.teacher.mouth import MOUTH_WINDOW, draw_picture
@@ -71,7 +70,7 @@ def carry(generator: EdgeGenerator, actions: Sequence[str], further: Mapping[str
         ValueError: a name is no action's, or a number is not above 0 and at most 3.
     """
     for name, times in further.items():
-        named = [k for k, action in enumerate(actions) if is_own(action, name)]
+        named = [actions.index(action) for action in sides(name) if action in actions]
         if not named:
             raise ValueError(
                 f"--carry {name}: there is no such action; they are ARKit's, such as jawOpen"

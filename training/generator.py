@@ -300,10 +300,14 @@ def compose(photo: Tensor, layers: Layers) -> Tensor:
 def warp(photo: Tensor, flow: Tensor) -> Tensor:
     """The photo [N, 3, S, S] looked up at u + flow(u), bilinearly, edges repeated."""
     size = photo.shape[-1]
-    axis = (torch.arange(size, device=photo.device, dtype=photo.dtype) + 0.5) / size
-    grid = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), -1)
-    where = 2 * (grid + flow.permute(0, 2, 3, 1)) - 1
+    where = 2 * (pixel_centres(size, photo) + flow.permute(0, 2, 3, 1)) - 1
     return F.grid_sample(photo, where, "bilinear", "border", align_corners=False)
+
+
+def pixel_centres(size: int, like: Tensor) -> Tensor:
+    """[S, S, 2]: where pixels stand (x, y) in sides of the square, of a tensor's kind and device."""
+    axis = (torch.arange(size, device=like.device, dtype=like.dtype) + 0.5) / size
+    return torch.stack(torch.meshgrid(axis, axis, indexing="xy"), -1)
 
 
 def _settled(x: Tensor, by: float) -> Tensor:

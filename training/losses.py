@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from training.generator import Layers
+from training.generator import Layers, pixel_centres
 from training.teacher.mouth import MOUTH_WINDOW
 
 Batch = dict[str, Tensor]
@@ -68,7 +68,7 @@ def edge_losses(layers: Layers, frames: Tensor, batch: Batch) -> dict[str, Tenso
     place_share = place_error.mean((1, 2, 3)) * (layers.place[0, 0].numel() / size**2)
     shown = batch["has_real"][:, None, None, None]
     frame_error = (frames - batch["real"]).abs().sum(1, keepdim=True)
-    # a photograph counts less, not at the mouth, and at the eyes like elsewhere: they look about
+    # a photograph counts less, nothing at the mouth, at the eyes no more than elsewhere: they look about
     trust = (1 - 0.7 * shown) * (1 - shown * _around(mouth)) * (shown + (1 - shown) * care)
     frame_weight = (0.1 + batch["face"] + 2 * near) * trust
     return {
@@ -87,12 +87,10 @@ def _around(where: Tensor) -> Tensor:
 
 def _eyes(landmarks: Tensor, size: int) -> Tensor:
     """Where the eyes are: [N, 68, 2] in sides of the square → [N, 1, S, S], 1 at their centres."""
-    axis = (torch.arange(size, device=landmarks.device, dtype=landmarks.dtype) + 0.5) / size
-    grid = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), -1)
     corners = landmarks[:, EYES]  # [N, eye, corner, 2]
     width = (corners[:, :, 0] - corners[:, :, 1]).norm(dim=-1)[..., None, None].clamp(min=1e-3)
-    away = (grid - corners.mean(2)[:, :, None, None]).norm(dim=-1) / (EYE_REACH * width)
-    return torch.exp(-away.square()).amax(1, keepdim=True)
+    away = (pixel_centres(size, landmarks) - corners.mean(2)[:, :, None, None]).norm(dim=-1)
+    return torch.exp(-(away / (EYE_REACH * width)).square()).amax(1, keepdim=True)
 
 
 def paper_losses(frames: Tensor, points: Tensor, batch: Batch) -> dict[str, Tensor]:

@@ -59,12 +59,16 @@ def mirrored(name: str) -> str:
 MIRRORED = [ACTIONS.index(mirrored(name)) for name in ACTIONS]
 
 
+def sides(name: str) -> tuple[str, ...]:
+    """What a name stands for: an action itself; left and right of what has its side left out."""
+    return (name,) if name in ACTIONS else (f"{name}Left", f"{name}Right")
+
+
 def _pose(**weights: float) -> Mapping[str, float]:
     """Weights by action; a name that has a left and a right stands for both."""
     pose: dict[str, float] = {}
     for name, weight in weights.items():
-        sides = (name,) if name in ACTIONS else (f"{name}Left", f"{name}Right")
-        pose.update(dict.fromkeys(sides, weight))
+        pose.update(dict.fromkeys(sides(name), weight))
     return MappingProxyType(pose)
 
 
