@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from scipy.stats import spearmanr
 
 from moue.actions import mirrored
-from training.teacher.eyes import LOOKS
+from training.teacher.gaze import LOOKS
 
 REGIONS = ("brow", "eye", "look", "cheek", "nose", "jaw", "mouth")
 HEADLINE = ("jawOpen", "eyeBlink", "mouthSmile", "browInnerUp", "mouthPucker", *LOOKS)

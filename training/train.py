@@ -78,6 +78,11 @@ def neighbours(actions: Tensor) -> tuple[Tensor, Tensor]:
     return (actions - DELTA * towards).clamp(min=0), (actions + DELTA * towards).clamp(max=1)
 
 
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether a device computes in bfloat16 itself: an AVX2 processor emulates it, eight times slower."""
+    return device.type != "cpu" or "AVX512" in torch.backends.cpu.get_cpu_capability()
+
+
 def make_generator(config: TrainConfig) -> EdgeGenerator | PaperGenerator:
     if config.preset == "edge":
         return EdgeGenerator(len(ACTIONS))
@@ -99,9 +104,12 @@ class Trainer:
         self.device, self.ranks = device, ranks or Ranks()
         torch.manual_seed(config.seed)
         model = make_generator(config).to(device)
+        halves = has_bfloat16(device)
+        self.precision = torch.autocast(device.type, torch.bfloat16, enabled=halves)
+        self.layout = torch.channels_last if halves else torch.contiguous_format
         for parameter in model.parameters():
             if parameter.dim() == 4:
-                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+                parameter.data = parameter.data.contiguous(memory_format=self.layout)
         self.model = model
         self.average = {k: v.detach().clone().float() for k, v in model.state_dict().items()}
         self.optimiser = torch.optim.Adam(model.parameters(), config.rate, (config.momentum, 0.99))
@@ -112,7 +120,6 @@ class Trainer:
         self.critic_optimiser = torch.optim.Adam(
             self.critics.parameters() if used else [torch.zeros(1)], CRITIC_RATE, betas=(0.5, 0.99)
         )
-        self.precision = torch.autocast(device.type, torch.bfloat16)
         self.step, self.spent = 0, 0.0
 
     def save(self) -> None:
@@ -195,7 +202,7 @@ class Trainer:
 
     def losses(self, batch: Batch) -> tuple[dict[str, Tensor], Tensor]:
         """All terms for one batch, [B, K, …] tensors on the device, and the frames [B·K, 3, S, S]."""
-        photo = batch["photo"].contiguous(memory_format=torch.channels_last)
+        photo = batch["photo"].contiguous(memory_format=self.layout)
         actions = batch["actions"]
         if names := self.config.names:
             actions = expression_degrees(actions, names)

@@ -16,7 +16,7 @@ from training.data.sources import (
     pair_degree,
 )
 from training.data.view import View
-from training.teacher.eyes import LOOKS
+from training.teacher.gaze import LOOKS
 from training.teacher.render import Teacher
 from training.teacher.rest import at_rest
 

@@ -11,7 +11,14 @@ from moue.kernels import THIN
 from training.teacher.eyes import EYES
 from training.teacher.folds import SIZE as UNROLLED
 from training.teacher.folds import smile_folds
-from training.teacher.head import LOWER_LIP, fit_similarity, load_head
+from training.teacher.head import (
+    LOWER_LIP,
+    UNDER_BROW_LEFT,
+    UNDER_BROW_RIGHT,
+    fit_similarity,
+    load_head,
+    whole_brows,
+)
 from training.teacher.mouth import draw_picture, make_card
 from training.teacher.raster import rasterise
 from training.teacher.render import Teacher
@@ -259,6 +266,22 @@ def test_the_nearer_triangle_hides_the_farther():
         assert np.isinf(depth[7, 7])
 
 
+@pytest.mark.parametrize("under", [UNDER_BROW_LEFT, UNDER_BROW_RIGHT])
+def test_a_brow_takes_the_skin_below_it_along_and_leaves_the_lashes(head, under):
+    lashes, folds, brows = (list(column) for column in zip(*under, strict=True))
+    raised = np.zeros((2, 468, 3))
+    raised[0, brows, 1], raised[0, folds, 1] = 1.0, 0.4
+    raised[1, folds, 1] = 0.7  # already more than a brow that stays
+    whole = whole_brows(head.vertices, raised)
+    assert (whole[0, folds, 1] > 0.4).all()
+    assert (whole[0, folds, 1] <= 1).all()
+    nearer = [head.vertices[v, 1].mean() for v in (lashes, folds, brows)]
+    assert nearer[0] < nearer[1] < nearer[2]
+    others = np.delete(np.arange(468), folds)
+    np.testing.assert_array_equal(whole[:, others], raised[:, others])
+    np.testing.assert_array_equal(whole[1], raised[1])
+
+
 @pytest.mark.skipif(not SHARED.exists(), reason="the open 3-D head is not here")
 def test_the_real_head_parts_its_lips_and_keeps_its_sides():
     head = load_head(SHARED)
@@ -273,5 +296,7 @@ def test_the_real_head_parts_its_lips_and_keeps_its_sides():
     smile = np.linalg.norm(head.deltas[ACTIONS.index("mouthSmileLeft")], axis=1)
     assert head.vertices[smile.argmax(), 0] > 0
     assert smile[61] < 0.1 * smile[291]
+    lift = head.deltas[ACTIONS.index("browOuterUpLeft"), :, 1]
+    assert lift[443] > 0.8 * lift[282] > 5 * lift[257]  # below the brow, brow, above the lashes
     assert head.deltas.shape == (len(ACTIONS), 468, 3)
     assert all(np.abs(delta).max() > 0.05 for delta in head.deltas)

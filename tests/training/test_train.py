@@ -15,7 +15,7 @@ from training.config import PRESETS, TrainConfig
 from training.data.stream import Onward, Samples, shown_by
 from training.generator import EdgeGenerator, Level
 from training.losses import LossWeights
-from training.train import Trainer, expression_degrees, neighbours
+from training.train import Trainer, expression_degrees, has_bfloat16, neighbours
 
 CPU = torch.device("cpu")
 LEVELS = (Level(8, 8, 8, True, rank=4), Level(16, 8, 6, True), Level(32, 6, 4, False))
@@ -263,3 +263,11 @@ def test_what_does_not_go_together_is_said_in_one_line(words, said, monkeypatch,
         train.main()
     line = capsys.readouterr().err + str(raised.value.code)
     assert said in line
+
+
+@pytest.mark.parametrize(("device", "capability", "expected"), [
+    ("cpu", "AVX2", False), ("cpu", "AVX512", True), ("cpu", "DEFAULT", False), ("cuda", "AVX2", True),
+])  # fmt: skip
+def test_bfloat16_is_used_where_it_is_no_emulation(monkeypatch, device, capability, expected):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    assert has_bfloat16(torch.device(device)) is expected

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from moue.actions import ACTIONS, EXPRESSIONS, MIRRORED, action_vector
 from training.data.faces import FaceCrop
 from training.data.view import Augment, Random, Sample, View, composed
-from training.teacher.eyes import LOOKS
 from training.teacher.folds import smile_folds
+from training.teacher.gaze import LOOKS
 from training.teacher.glasses import held, put_on
 from training.teacher.head import EYES_ALIKE, fit_similarity, load_head
 from training.teacher.render import Teacher

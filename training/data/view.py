@@ -88,7 +88,7 @@ class View:
             angle=square.angle + np.clip(random.normal(0, 0.09), -0.3, 0.3),
         )
         levels = np.linspace(0, 1, 256)[:, None] ** np.exp(random.normal(0, 0.25))
-        gain = np.exp(random.normal(0, 0.12) + random.normal(0, 0.05, 3))
+        gain = np.exp(random.normal(0, 0.12) + random.normal(0, 0.09, 3))
         contrast = np.exp(random.normal(0, 0.15))
         if random.random() < 0.12:  # night, glare and haze
             gain *= np.exp(random.uniform(-2.5, 0.4))

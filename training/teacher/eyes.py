@@ -1,4 +1,4 @@
-"""Eyes: lids that unroll their skin until the lashes meet, eyeballs that stay, irises that turn.
+"""Eyes: lids that unroll their skin until the lashes meet, before eyeballs that stay.
 
 What an unrolled lid shows was a fold in the shade when the photo was taken, so it is also painted,
 half through, in the colour of the skin around the eye.
@@ -13,18 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moue.actions import ACTIONS
+from training.teacher.head import UNDER_BROW_LEFT, UNDER_BROW_RIGHT
 from training.teacher.raster import drawn
 
-GAZE = {  # iris travel at 1, in eye widths: (away from the nose, up)
-    "eyeLookUp": (0.0, 0.16), "eyeLookDown": (0.0, -0.16),
-    "eyeLookIn": (-0.22, 0.0), "eyeLookOut": (0.22, 0.0),
-}  # fmt: skip
-LOOKS = {  # where two eyes look together, and the two actions that turn them there
-    "look up": ("eyeLookUpLeft", "eyeLookUpRight"),
-    "look down": ("eyeLookDownLeft", "eyeLookDownRight"),
-    "look left": ("eyeLookOutLeft", "eyeLookInRight"),
-    "look right": ("eyeLookInLeft", "eyeLookOutRight"),
-}
 # Powers by which the skin of a closing lid goes along the less, the nearer it is to the brow: that
 # above the lashes nearly all the way, that above the fold hardly, or it would draw the brow down.
 LASHES, FOLD = 0.4, 2.0
@@ -76,10 +67,7 @@ EYES = (
         1,
         (362, 263),
         ((466, 249), (388, 390), (387, 373), (386, 374), (385, 380), (384, 381), (398, 382)),
-        (
-            *((467, 342, 276), (260, 445, 283), (259, 444, 282), (257, 443, 282)),
-            *((258, 442, 295), (286, 441, 285), (414, 413, 285)),
-        ),
+        UNDER_BROW_LEFT,
         (444, 443, 442, 450, 449, 451),
     ),
     Eye(
@@ -87,10 +75,7 @@ EYES = (
         -1,
         (33, 133),
         ((246, 7), (161, 163), (160, 144), (159, 145), (158, 153), (157, 154), (173, 155)),
-        (
-            *((247, 113, 46), (30, 225, 53), (29, 224, 52), (27, 223, 52)),
-            *((28, 222, 65), (56, 221, 55), (190, 189, 55)),
-        ),
+        UNDER_BROW_RIGHT,
         (224, 223, 222, 230, 229, 231),
     ),
 )
@@ -135,7 +120,7 @@ def fill_opening(
     target: NDArray[np.float32],
     skin: NDArray[np.bool_],
     flow: NDArray[np.float32],
-) -> None:
+) -> NDArray[np.bool_]:
     """Writes the flow inside an eye's opening: still where lids close, stretched where they widen.
 
     Args:
@@ -144,31 +129,26 @@ def fill_opening(
         source, target: float32 [v, 2] and [v, 3], layer pixels, before and after.
         skin: bool [S, S], where the moved skin lies.
         flow: float32 [S, S, 2], layer pixels, written to.
+
+    Returns:
+        bool [S, S], where the eye shows.
     """
     place, covered = drawn(target, hole, source, len(skin))
     inside = covered & ~skin
     if not inside.any():
-        return
+        return inside
     rows, columns = np.nonzero(inside)
     if actions[eye.blink] > SHUT:
         for row, column in zip(rows, columns, strict=True):  # top down
             flow[row, column] = flow[max(row - 1, 0), column]
-        return
+        return np.zeros_like(inside)
     upper, lower = (list(column) for column in zip(*eye.lids, strict=True))
     was = np.linalg.norm(source[lower] - source[upper], axis=1).sum()
     now = np.linalg.norm((target[lower] - target[upper])[:, :2], axis=1).sum()
     here = np.column_stack([columns, rows]).astype(np.float32) + 0.5
     stretch = place[inside] - here if now > was else np.zeros_like(here)
-    gaze = sum(
-        actions[_INDEX[name + eye.side]] * np.array([away * eye.outwards, up])
-        for name, (away, up) in GAZE.items()
-    )
-    if np.any(gaze):
-        across = source[eye.corners[1]] - source[eye.corners[0]]  # towards the subject's left
-        travel = gaze[0] * across + gaze[1] * np.array([across[1], -across[0]])
-        room = cv2.distanceTransform(inside.astype(np.uint8), cv2.DIST_L2, 3)[inside]
-        stretch = stretch - np.clip(0.8 * room / np.hypot(*travel), 0, 1)[:, None] * travel
     flow[inside] = stretch
+    return inside
 
 
 def lid_colours(photo: NDArray[np.uint8], points: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -216,10 +196,10 @@ def draw_lids(
         outline = np.concatenate([edge, (edge + LID_HEIGHT * (fold - edge))[::-1]])
         cv2.fillPoly(lid, [_sixteenths(outline)], (1.0,), cv2.LINE_AA, 4)
         lid = np.asarray(cv2.GaussianBlur(lid, (0, 0), max(LID_EDGE * width, 0.6)), np.float32)
-        _lay(LID_COVER * shut**2 * lid, tone, mask, colour)
+        lay(LID_COVER * shut**2 * lid, tone, mask, colour)
         if shut > MEETING:
             met = (shut - MEETING) / (1 - MEETING)
-            _lay(LASH_COVER * met * _line(edge, width, mask), LASH_COLOUR * skin, mask, colour)
+            lay(LASH_COVER * met * _line(edge, width, mask), LASH_COLOUR * skin, mask, colour)
 
 
 def _line(
@@ -238,7 +218,7 @@ def _sixteenths(points: NDArray[np.float32]) -> NDArray[np.int32]:
     return np.rint(16 * (points - 0.5)).astype(np.int32)
 
 
-def _lay(
+def lay(
     cover: NDArray[np.float32],
     tone: NDArray[np.float64],
     mask: NDArray[np.float32],

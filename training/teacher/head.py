@@ -40,6 +40,17 @@ RIGID = (
 # Corners and lids of the eyes, by which two photographs of one face lie on each other most closely.
 EYES_ALIKE = (33, 133, 362, 263, 159, 145, 386, 374)
 
+# The skin between each lid and its brow, outwards in: (above the lashes, below the brow, brow).
+UNDER_BROW_LEFT = (
+    *((467, 342, 276), (260, 445, 283), (259, 444, 282), (257, 443, 282)),
+    *((258, 442, 295), (286, 441, 285), (414, 413, 285)),
+)
+UNDER_BROW_RIGHT = (
+    *((247, 113, 46), (30, 225, 53), (29, 224, 52), (27, 223, 52)),
+    *((28, 222, 65), (56, 221, 55), (190, 189, 55)),
+)
+HANGING = 0.25  # power by which skin goes along with its brow the more, the nearer it is to it
+
 SKIN = 9409  # ICT's vertices of the outer skin come first
 
 TEETH_SHOW = 0.3  # cm that the upper teeth reach below the line between closed lips
@@ -57,7 +68,7 @@ class Head:
     Attributes:
         vertices: float64 [468, 3], the canonical face mesh.
         triangles: int32 [m, 3], its skin (eyes and mouth are holes).
-        mouth_hole, eye_hole_right, eye_hole_left: int32 [·, 3], triangles that fill the holes.
+        mouth_hole: int32 [·, 3], triangles that fill the mouth; eye_holes: the left and the right eye.
         deltas: float64 [n, 468, 3], one displacement field per action of `moue.actions.ACTIONS`.
         mouth: the surface behind the lips, in the head's own frame.
         mouth_deltas: float64 [n, v, 3], how it moves with the jaw.
@@ -66,8 +77,7 @@ class Head:
     vertices: NDArray[np.float64]
     triangles: NDArray[np.int32]
     mouth_hole: NDArray[np.int32]
-    eye_hole_right: NDArray[np.int32]
-    eye_hole_left: NDArray[np.int32]
+    eye_holes: tuple[NDArray[np.int32], NDArray[np.int32]]
     deltas: NDArray[np.float64]
     mouth: Card
     mouth_deltas: NDArray[np.float64]
@@ -103,18 +113,19 @@ def load_head(root: Path) -> Head:
     front = (0.0, vertices[[13, 14], 1].mean() - TEETH_SHOW, aligned[upper, 2].max())
     hung = card._replace(points=card.points + front)
     jaw = lower[cKDTree(aligned[lower]).query(hung.points)[1]]
-    mouth, eye_right, eye_left = (
-        np.isin(faces, loop).all(1) for loop in (INNER_LIPS, EYE_RIGHT, EYE_LEFT)
+    mouth, eye_left, eye_right = (
+        np.isin(faces, loop).all(1) for loop in (INNER_LIPS, EYE_LEFT, EYE_RIGHT)
     )
     sampled = moved[:, nearest]
     jaws = [ACTIONS.index(name) for name in ("jawOpen", "mouthClose")]  # one closes what one opens
     sampled[jaws] *= _rounding(vertices)[:, None]
+    brows = [index for index, name in enumerate(ACTIONS) if name.startswith("brow")]
+    sampled[brows] = whole_brows(vertices, sampled[brows])
     return Head(
         vertices,
         faces[~(mouth | eye_right | eye_left)],
         faces[mouth],
-        faces[eye_right],
-        faces[eye_left],
+        (faces[eye_left], faces[eye_right]),
         np.ascontiguousarray(sampled),
         hung,
         np.ascontiguousarray(moved[:, jaw] * card.jaw[:, None]),
@@ -128,6 +139,23 @@ def _rounding(vertices: NDArray[np.float64]) -> NDArray[np.float64]:
     across = 0.1 * np.exp(-(((x - 1.25) / 0.55) ** 2)) - 0.11 * np.exp(-((x / 0.45) ** 2))
     down = np.clip((y - inner) / 2.7 + 1, 0, 1) * (y <= lips)  # it ends half-way to the chin
     return np.asarray(1 + across * np.clip(1.6 * down, 0, 1))
+
+
+def whole_brows(vertices: NDArray[np.float64], deltas: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Deltas of brows in which hair hangs together: skin unfolds below a brow, not within it.
+
+    Args:
+        vertices: float64 [468, 3], the canonical face mesh.
+        deltas: float64 [k, 468, 3]; what lies under a brow goes along with it the more, never less.
+    """
+    whole = deltas.copy()
+    for lash, fold, brow in (*UNDER_BROW_LEFT, *UNDER_BROW_RIGHT):
+        height = (vertices[fold, 1] - vertices[lash, 1]) / (vertices[brow, 1] - vertices[lash, 1])
+        share = np.clip(height, 0, 1) ** HANGING
+        along = deltas[:, lash] + share * (deltas[:, brow] - deltas[:, lash])
+        further = np.abs(along[:, 1:2]) > np.abs(deltas[:, fold, 1:2])
+        whole[:, fold] = np.where(further, along, deltas[:, fold])
+    return whole
 
 
 def fit_similarity(

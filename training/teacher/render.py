@@ -27,6 +27,7 @@ from training.teacher.eyes import (
     way_shut,
 )
 from training.teacher.folds import crease
+from training.teacher.gaze import irises, turn_iris, whites
 from training.teacher.head import LOWER_LIP, RIGID, Head, fit_similarity
 from training.teacher.mouth import draw_picture
 from training.teacher.raster import drawn
@@ -35,11 +36,11 @@ from training.teacher.wrinkles import bare, draw_wrinkles
 # How far an action at 1 goes, in lengths of ICT-FaceKit's own delta: subtle shapes are carried
 # further so that they read at the size of a portrait.
 REACH = {
-    "browDownLeft": 1.7, "browDownRight": 1.7, "browInnerUp": 2.3, "jawOpen": 1.12,
+    "browDownLeft": 1.7, "browDownRight": 1.7, "browInnerUp": 2.1, "jawOpen": 1.12,
     "browOuterUpLeft": 1.25, "browOuterUpRight": 1.25,
     "mouthFrownLeft": 1.8, "mouthFrownRight": 1.8, "mouthPucker": 1.3,
     "mouthUpperUpLeft": 1.15, "mouthUpperUpRight": 1.15,
-    "noseSneerLeft": 1.3, "noseSneerRight": 1.3, "eyeWideLeft": 1.6, "eyeWideRight": 1.6,
+    "noseSneerLeft": 1.3, "noseSneerRight": 1.3, "eyeWideLeft": 1.1, "eyeWideRight": 1.1,
     "mouthStretchLeft": 1.4, "mouthStretchRight": 1.4, "mouthShrugLower": 1.4,
     "mouthLowerDownLeft": 1.3, "mouthLowerDownRight": 1.3, "eyeSquintLeft": 1.3,
     "eyeSquintRight": 1.3, "cheekSquintLeft": 1.2, "cheekSquintRight": 1.2,
@@ -75,7 +76,9 @@ class FaceFit:
         points: float64 [468, 3], pixel x, pixel y, depth (smaller is nearer), of `photo`.
         scale, rotation: pixels per centimetre and [3, 3], from the head's frame to (x, y, depth).
         skin: float64 [3], mean sRGB of cheeks and forehead in [0, 1].
-        lids: float64 [2, 3], the colours of the left and the right lid (`eyes.lid_colours`).
+        lids, whites: float64 [2, 3], the colours of the left and the right lid (`eyes.lid_colours`),
+            and of the whites of the eyes (`gaze.whites`).
+        irises: float64 [2, 3], middle (x, y) and radius of the left and the right iris in `photo`.
         bare: float32 [256, 256], where the unrolled face shows its skin (`wrinkles.bare`).
         shows_mouth: the photo's lips stand open.
         reach: float64 [n], how far each action at 1 goes, in lengths of its delta.
@@ -86,6 +89,8 @@ class FaceFit:
     rotation: NDArray[np.float64]
     skin: NDArray[np.float64]
     lids: NDArray[np.float64]
+    whites: NDArray[np.float64]
+    irises: NDArray[np.float64]
     bare: NDArray[np.float32]
     shows_mouth: bool
     reach: NDArray[np.float64]
@@ -170,6 +175,8 @@ class Teacher:
             rotation,
             skin,
             lid_colours(photo, points),
+            whites(photo, points, skin),
+            irises(points),
             bare((photo, landmarks), skin, self.head),
             bool(gap > _OPEN_MOUTH * width),
             room * self._reach,
@@ -217,10 +224,10 @@ class Teacher:
         flow = np.where(skin[..., None], place - grid, 0)
         face = skin.astype(np.float32)
 
-        for eye, opening in zip(
-            EYES, (self.head.eye_hole_left, self.head.eye_hole_right), strict=True
-        ):
-            fill_opening(eye, opening, actions, source_xy, target_xyz, skin, flow)
+        openings = [
+            fill_opening(eye, eyeball, actions, source_xy, target_xyz, skin, flow)
+            for eye, eyeball in zip(EYES, self.head.eye_holes, strict=True)
+        ]
         hole = drawn(target_xyz, self.head.mouth_hole, source_xy, size)[1] & ~skin
         if fit.shows_mouth:
             hole &= ~self._own_mouth(source_xy, target_xyz, hole, grid, flow)
@@ -232,6 +239,13 @@ class Teacher:
             _inpaint(flow, hole)
             self._mouth(fit, actions, to_layer, hole, seen, colour)
         mask = mouth.copy()
+        scale = np.sqrt(abs(np.linalg.det(to_layer[:, :2])))
+        middles = fit.irises[:, :2] @ to_layer[:, :2].T + to_layer[:, 2]
+        for eye, eyeball, opening, middle, (*_, radius), white in zip(
+            EYES, self.head.eye_holes, openings, middles, fit.irises, fit.whites, strict=True
+        ):
+            iris = np.append(middle, scale * radius)
+            turn_iris(eye, eyeball, actions, source_xy, opening, iris, white, flow, mask, colour)
         draw_lids(actions, fit.lids, fit.skin, target_xyz, mask, colour)
         light = self._light(fit, actions)
         if light.any():

@@ -1,0 +1,130 @@
+"""Irises that turn: on the astronaut's own eyes."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from moue.actions import ACTIONS, action_vector
+from training.teacher.eyes import EYES
+from training.teacher.gaze import irises, travel, whites
+from training.teacher.render import Teacher
+
+SIZE = 256
+
+
+@pytest.fixture(scope="module")
+def teacher(head) -> Teacher:
+    return Teacher(head)
+
+
+@pytest.fixture(scope="module")
+def fit(teacher, portrait_photo, astronaut_face):
+    return teacher.fit(portrait_photo, astronaut_face.landmarks)
+
+
+@pytest.fixture(scope="module")
+def to_layer(astronaut_face):
+    return SIZE * astronaut_face.square.to_crop()
+
+
+def render(teacher, fit, to_layer, **actions):
+    return teacher.render(fit, np.asarray(action_vector(actions, ACTIONS)), to_layer, SIZE)
+
+
+def iris(fit, to_layer, side=0):
+    """Middle and radius in layer pixels."""
+    middle = to_layer[:, :2] @ fit.irises[side, :2] + to_layer[:, 2]
+    return middle, fit.irises[side, 2] * np.sqrt(np.linalg.det(to_layer[:, :2]))
+
+
+def test_irises_lie_within_the_eyes_they_are_named_for(astronaut_face):
+    landmarks = astronaut_face.landmarks.astype(np.float64)
+    for eye, (x, y, radius) in zip(EYES, irises(landmarks), strict=True):
+        corners = landmarks[list(eye.corners), :2]
+        width = np.linalg.norm(corners[1] - corners[0])
+        assert corners[0, 0] < x < corners[1, 0]
+        assert abs(y - corners[:, 1].mean()) < 0.3 * width
+        assert 0.1 * width < radius < 0.3 * width
+
+
+def test_the_white_of_an_eye_is_paler_than_the_skin_and_grey_where_none_shows(
+    portrait_photo, astronaut_face, fit
+):
+    landmarks = astronaut_face.landmarks.astype(np.float64)
+    for white in whites(portrait_photo, landmarks, fit.skin):
+        assert white[2] / white[0] > fit.skin[2] / fit.skin[0]  # less of it is red
+    shut = landmarks.copy()
+    for eye in EYES:
+        for upper, lower in eye.lids:
+            shut[upper] = shut[lower]
+    np.testing.assert_allclose(np.ptp(whites(portrait_photo, shut, fit.skin), 1), 0)
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_eyes_travel_each_its_own_way(side):
+    eye = EYES[side]
+    outwards = np.asarray(action_vector({f"eyeLookOut{eye.side}": 0.5}, ACTIONS))
+    assert np.sign(travel(eye, outwards)[0]) == eye.outwards
+    assert not travel(EYES[1 - side], outwards).any()
+    up = np.asarray(action_vector({f"eyeLookUp{eye.side}": 1.0}, ACTIONS))
+    assert travel(eye, up)[1] > 0
+
+
+def test_an_iris_goes_along_whole_and_is_seen_nowhere_else(teacher, fit, to_layer):
+    still = render(teacher, fit, to_layer)
+    out = render(teacher, fit, to_layer, eyeLookOutLeft=1.0)
+    middle, radius = iris(fit, to_layer)
+    across = to_layer[:, :2] @ (fit.points[263] - fit.points[362])[:2]
+    way = 0.22 * across
+    rows, columns = np.mgrid[:SIZE, :SIZE] + 0.5
+    away = np.hypot(columns - (middle + way)[0], rows - (middle + way)[1])
+    inside = away < 0.45 * radius
+    seen = SIZE * out.flow[:, inside]
+    np.testing.assert_allclose(seen, np.repeat(-way[:, None], seen.shape[1], 1), atol=0.35)
+    assert out.mask[inside].max() < 0.1
+    x, y = columns + SIZE * out.flow[0], rows + SIZE * out.flow[1]
+    shows_iris = np.hypot(x - middle[0], y - middle[1]) < 0.8 * radius
+    assert (out.mask[shows_iris & (away > 1.2 * radius)] > 0.5).all()
+    other = to_layer[:, :2] @ fit.irises[1, :2] + to_layer[:, 2]
+    half = columns < (middle[0] + other[0]) / 2
+    np.testing.assert_array_equal(out.flow[:, half], still.flow[:, half])
+    assert not out.mask[half].any()
+
+
+def test_white_that_no_photo_shows_is_painted_in_the_shade_of_the_lids(teacher, fit, to_layer):
+    up = render(teacher, fit, to_layer, eyeLookUpLeft=1.0)
+    painted = up.mask > 0.8
+    assert painted.sum() > 10
+    assert np.nonzero(painted)[0].min() > iris(fit, to_layer)[0][1]  # below where the iris now is
+    lit = up.colour[:, painted] / fit.whites[0][:, None]
+    np.testing.assert_allclose(np.ptp(lit, 0), 0, atol=1e-5)
+    assert 0.6 < lit.min() < lit.max() <= 1 + 1e-6
+
+
+def test_more_is_further(teacher, fit, to_layer):
+    middle, _ = iris(fit, to_layer)
+    column, row = middle.astype(int)
+    moved = [
+        SIZE * -render(teacher, fit, to_layer, eyeLookOutLeft=w).flow[0, row, column]
+        for w in (0.0, 0.2, 0.4, 0.6)
+    ]
+    assert all(b > a + 0.3 for a, b in pairwise(moved))
+
+
+def test_an_eye_that_widens_keeps_its_iris_round(teacher, fit, to_layer):
+    wide = render(teacher, fit, to_layer, eyeWideLeft=1.0)
+    middle, radius = iris(fit, to_layer)
+    rows, columns = np.nonzero(wide.mask > 0.5)
+    assert len(rows) > 10
+    assert np.hypot(columns + 0.5 - middle[0], rows + 0.5 - middle[1]).min() > 0.8 * radius
+    assert rows.max() < middle[1]  # white shows above it, where the lid has gone up
+
+
+def test_a_closed_eye_looks_nowhere(teacher, fit, to_layer):
+    shut = render(teacher, fit, to_layer, eyeBlinkLeft=1.0)
+    turned = render(teacher, fit, to_layer, eyeBlinkLeft=1.0, eyeLookOutLeft=1.0)
+    np.testing.assert_array_equal(turned.flow, shut.flow)
+    np.testing.assert_array_equal(turned.mask, shut.mask)

@@ -1,0 +1,167 @@
+"""Gaze: irises that turn behind lids which stay, and the white of the eye where they have been.
+
+An iris is carried whole, what it uncovers is painted: a photo does not show the white behind it.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from moue.actions import ACTIONS
+from training.teacher.eyes import Eye, lay
+from training.teacher.head import EYE_LEFT, EYE_RIGHT
+from training.teacher.raster import drawn
+
+GAZE = {  # iris travel at 1, in eye widths: (away from the nose, up)
+    "eyeLookUp": (0.0, 0.16), "eyeLookDown": (0.0, -0.16),
+    "eyeLookIn": (-0.22, 0.0), "eyeLookOut": (0.22, 0.0),
+}  # fmt: skip
+LOOKS = {  # where two eyes look together, and the two actions that turn them there
+    "look up": ("eyeLookUpLeft", "eyeLookUpRight"),
+    "look down": ("eyeLookDownLeft", "eyeLookDownRight"),
+    "look left": ("eyeLookOutLeft", "eyeLookInRight"),
+    "look right": ("eyeLookInLeft", "eyeLookOutRight"),
+}
+# On MediaPipe's mesh, of the left and the right eye: contour, middle of the iris, and its edge.
+_SEEN = (
+    (EYE_LEFT, 473, (474, 475, 476, 477)),
+    (EYE_RIGHT, 468, (469, 470, 471, 472)),
+)
+_SOFT = 0.003  # of the square: over which lids cover what turns behind them
+_RIM = 0.12  # of an iris' radius: over which its edge fades
+_LET_GO = 1.8  # lengths of its way, over which what surrounds an iris goes along the less
+_CLEAR = 1.25  # radii from an iris' middle to where the white of an eye is surely white
+_WHITE = 0.6  # of what is seen of it, so much has less blue than what counts
+_FEW = 6  # pixels of it that a colour may be taken from
+_UNSEEN = 0.75  # of a white that no photo shows, next to the skin's own brightness
+_STEPS = 16  # that its way is tried in, for the longest that still shows the eye and not a lid
+_SHADE = (0.7, 0.5)  # that lids cast on the white at its edge: how dark, radii over which
+_INDEX = {name: index for index, name in enumerate(ACTIONS)}
+
+
+def irises(landmarks: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Middle (x, y) and radius of the left and the right iris, float64 [2, 3], from [478, 3]."""
+    found = []
+    for _, middle, edge in _SEEN:
+        away = landmarks[list(edge), :2] - landmarks[middle, :2]
+        found.append([*landmarks[middle, :2], np.linalg.norm(away, axis=1).mean()])
+    return np.array(found)
+
+
+def whites(
+    photo: NDArray[np.uint8], landmarks: NDArray[np.float64], skin: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The colour of the white of each eye, float64 [2, 3], sRGB in [0, 1].
+
+    Args:
+        photo: uint8 RGB [H, W, 3].
+        landmarks: float64 [478, 3], the face mesh on it, irises included.
+        skin: float64 [3], the face's colour: an eye that shows no white gets a grey of its light.
+    """
+    seen = []
+    for (contour, *_), (x, y, radius) in zip(_SEEN, irises(landmarks), strict=True):
+        shown = np.zeros(photo.shape[:2], np.uint8)
+        cv2.fillPoly(shown, [np.rint(landmarks[list(contour), :2]).astype(np.int32)], (1,))
+        shown = np.asarray(cv2.erode(shown, np.ones((2, 2))), np.uint8)
+        cv2.circle(shown, (round(x), round(y)), round(_CLEAR * radius), (0,), -1)
+        colours = photo[shown > 0] / 255
+        if len(colours) < _FEW:
+            colours = np.full((1, 3), _UNSEEN * (1 + skin.mean()) / 2)
+        bluest = colours[colours[:, 2] >= np.quantile(colours[:, 2], _WHITE)]
+        seen.append(bluest.mean(0))  # skin and lashes at its edge have less blue
+    return np.stack(seen)
+
+
+def travel(eye: Eye, actions: NDArray[np.float32]) -> NDArray[np.float64]:
+    """How far an iris goes: float64 [2], eye widths, to the subject's left and up."""
+    ways = [
+        actions[_INDEX[name + eye.side]] * np.array([away * eye.outwards, up])
+        for name, (away, up) in GAZE.items()
+    ]
+    return np.asarray(np.sum(ways, 0), np.float64)
+
+
+def turn_iris(
+    eye: Eye,
+    hole: NDArray[np.int32],
+    actions: NDArray[np.float32],
+    source: NDArray[np.float32],
+    opening: NDArray[np.bool_],
+    iris: NDArray[np.float64],
+    white: NDArray[np.float64],
+    flow: NDArray[np.float32],
+    mask: NDArray[np.float32],
+    colour: NDArray[np.float32],
+) -> None:
+    """Carries an iris along behind the lids, and paints white what else would show it or a lid.
+
+    Args:
+        eye: which eye; hole: its triangles, int32 [t, 3].
+        actions: float32 [n].
+        source: float32 [v, 2], the mesh in the photo, layer pixels.
+        opening: bool [S, S], where the moved lids stand open.
+        iris: float64 [3], middle and radius in the photo, layer pixels.
+        white: float64 [3], its colour, from `whites`.
+        flow: float32 [S, S, 2], layer pixels, what the eye does without its gaze; written to.
+        mask, colour: float32 [S, S] and [S, S, 3], painted into.
+    """
+    aside, up = travel(eye, actions)
+    across = source[eye.corners[1]] - source[eye.corners[0]]  # towards the subject's left
+    way = aside * across + up * np.array([across[1], -across[0]])
+    if not opening.any() or not (way.any() or flow[opening].any()):
+        return
+    soft = max(_SOFT * len(mask), 0.5)
+    window, corner = _around(opening, 4 * soft)
+    flow, mask, colour = flow[window], mask[window], colour[window]
+    middle, radius = iris[:2] - corner, float(iris[2])
+    eyeball = _eyeball(hole, source - corner, mask.shape)
+    lids = opening[window].astype(np.float32)
+    open_ = np.asarray(cv2.GaussianBlur(lids, (0, 0), soft), np.float32)
+    here = np.stack(np.meshgrid(*(np.arange(n) + 0.5 for n in mask.shape[::-1])), -1)
+    away = np.linalg.norm(here - middle - way, axis=-1)
+    loose = np.clip((away - radius) / max(_LET_GO * float(np.hypot(*way)), 1e-3), 0, 1)
+    carried = open_ * (1 - loose * loose * (3 - 2 * loose))
+    goes = np.zeros(mask.shape)
+    for share in np.linspace(0, 1, _STEPS + 1):
+        x, y = np.moveaxis(here + flow - (share * carried)[..., None] * way - 0.5, -1, 0)
+        seen = cv2.remap(eyeball, x.astype(np.float32), y.astype(np.float32), cv2.INTER_LINEAR)
+        goes[seen > 0.5] = share
+    flow -= (goes * carried)[..., None] * way
+
+    rim = _RIM * radius
+    shown, moved = np.linalg.norm(here + flow - middle, axis=-1), np.linalg.norm(flow, axis=-1)
+    iris_there = _disc(shown, radius + rim, rim)
+    not_here = 1 - _disc(away, radius, rim)
+    bared = open_ * np.maximum(iris_there, 1 - goes) * not_here * np.clip(moved / rim, 0, 1)
+    lay(bared, white, mask, colour)
+    dark, reach = _SHADE
+    lit = np.asarray(cv2.GaussianBlur(lids, (0, 0), reach * radius), np.float32)
+    lay(bared * (1 - lit), dark * white, mask, colour)
+
+
+def _around(
+    opening: NDArray[np.bool_], margin: float
+) -> tuple[tuple[slice, slice], tuple[int, int]]:
+    """The part of a layer that an opening lies in, and its corner (x, y)."""
+    rows, columns = (np.flatnonzero(opening.any(axis)) for axis in (1, 0))
+    top, left = (max(0, int(found[0] - margin)) for found in (rows, columns))
+    bottom, right = (int(found[-1] + margin) + 1 for found in (rows, columns))
+    return np.s_[top:bottom, left:right], (left, top)
+
+
+def _eyeball(
+    hole: NDArray[np.int32], source: NDArray[np.float32], shape: tuple[int, ...]
+) -> NDArray[np.float32]:
+    """Where the photo shows the eye, 1 there: float32 [h, w]."""
+    flat = np.column_stack([source, np.zeros(len(source))]).astype(np.float32)
+    rows, columns = shape
+    return drawn(flat, hole, flat[:, :1], max(shape), turned=True)[1][:rows, :columns].astype(
+        np.float32
+    )
+
+
+def _disc(away: NDArray[np.float64], radius: float, soft: float) -> NDArray[np.float64]:
+    """1 inside a radius, 0 outside, half at its edge, as soft as that."""
+    return np.clip(0.5 + (radius - away) / (2 * max(soft, 0.5)), 0, 1)
