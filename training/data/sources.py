@@ -228,7 +228,8 @@ def draw_actions(random: Random) -> NDArray[np.float32]:
                 jaw,
                 jaw * random.random(),
             )
-    if random.random() < 0.2:  # two eyes that look one way
+    if random.random() < 0.35:  # two eyes that look one way, often and nothing else
+        actions *= random.random() < 0.4
         for ways in (("look up", "look down"), ("look left", "look right")):
             both = [ACTIONS.index(name) for name in LOOKS[ways[random.integers(2)]]]
             actions[both] = random.uniform(0.2, 1) if random.random() < 0.6 else 0.0
