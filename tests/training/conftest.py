@@ -10,6 +10,7 @@ from moue.actions import ACTIONS
 from moue.crop import Face, find_faces
 from training.teacher.head import EYE_LEFT, EYE_RIGHT, INNER_LIPS, Head
 from training.teacher.mouth import make_card
+from training.teacher.render import FaceFit, Teacher
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +28,7 @@ def head(astronaut_face) -> Head:
     clockwise = np.cross(b - a, c - a) < 0
     faces[clockwise] = faces[clockwise][:, ::-1]
     holes = [np.isin(faces, loop).all(1) for loop in (INNER_LIPS, EYE_LEFT, EYE_RIGHT)]
-    mouth_hole, *eye_holes = (faces[hole] for hole in holes)
+    mouth_hole, eye_left, eye_right = (faces[hole] for hole in holes)
     deltas = np.zeros((len(ACTIONS), 468, 3))
     lips = points[[13, 14], 1].mean()
     deltas[ACTIONS.index("jawOpen"), points[:, 1] < lips] = (0, -2.0, 0)
@@ -41,8 +42,18 @@ def head(astronaut_face) -> Head:
         points,
         faces[~np.any(holes, axis=0)],
         mouth_hole,
-        (eye_holes[0], eye_holes[1]),
+        (eye_left, eye_right),
         deltas,
         mouth._replace(points=mouth.points + front),
         drop,
     )
+
+
+@pytest.fixture(scope="session")
+def teacher(head) -> Teacher:
+    return Teacher(head)
+
+
+@pytest.fixture(scope="session")
+def fit(teacher, portrait_photo, astronaut_face) -> FaceFit:
+    return teacher.fit(portrait_photo, astronaut_face.landmarks)

@@ -10,19 +10,8 @@ import pytest
 from moue.actions import ACTIONS, action_vector
 from training.teacher.eyes import EYES
 from training.teacher.gaze import irises, travel, whites
-from training.teacher.render import Teacher
 
 SIZE = 256
-
-
-@pytest.fixture(scope="module")
-def teacher(head) -> Teacher:
-    return Teacher(head)
-
-
-@pytest.fixture(scope="module")
-def fit(teacher, portrait_photo, astronaut_face):
-    return teacher.fit(portrait_photo, astronaut_face.landmarks)
 
 
 @pytest.fixture(scope="module")

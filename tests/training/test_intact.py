@@ -11,7 +11,6 @@ from moue.crop import Square
 from moue.kernels import STILL
 from training.data.faces import FaceCrop
 from training.intact import difference_outside, motion_of_rims
-from training.teacher.render import Teacher
 
 SIZE = 64
 
@@ -57,11 +56,11 @@ class Mover:
 
 
 def test_motion_of_rims_is_that_of_a_photo_with_glasses_and_of_the_same_without(
-    head, portrait_photo, astronaut_face
+    teacher, portrait_photo, astronaut_face
 ):
     face = FaceCrop(
         *("someone", "someone", False, portrait_photo, astronaut_face.square),
         *(astronaut_face.landmarks, {}),
     )
-    moved = motion_of_rims(Mover(portrait_photo), Teacher(head), [face])
+    moved = motion_of_rims(Mover(portrait_photo), teacher, [face])
     assert moved == pytest.approx((3, 8), rel=1e-4)

@@ -17,7 +17,6 @@ from training.data.sources import (
 )
 from training.data.view import View
 from training.teacher.gaze import LOOKS
-from training.teacher.render import Teacher
 from training.teacher.rest import at_rest
 
 SIZE = 96
@@ -37,8 +36,8 @@ def face(portrait_photo, astronaut_face) -> FaceCrop:
 
 
 @pytest.fixture(scope="module")
-def source(head, face) -> PortraitSource:
-    return PortraitSource([face], Teacher(head), SIZE, 3, True)
+def source(teacher, face) -> PortraitSource:
+    return PortraitSource([face], teacher, SIZE, 3, True)
 
 
 def test_a_sample_depends_on_its_number_alone(source):
@@ -60,9 +59,8 @@ def test_a_sample_has_the_shapes_it_says(source):
     assert 0 <= sample.photo.min() <= sample.photo.max() <= 1
 
 
-def test_a_mirrored_left_blink_is_drawn_on_the_other_side(face, head):
+def test_a_mirrored_left_blink_is_drawn_on_the_other_side(face, teacher):
     view = View(SIZE * face.square.to_crop(), SIZE, True, None, False, 0.0, 0)
-    teacher = Teacher(head)
     fit = teacher.fit(face.photo, face.landmarks)
     asked = np.asarray(action_vector({"eyeBlinkRight": 1.0}, ACTIONS))
     layers = teacher.render(fit, view.mirrored(asked), view.to_layer, SIZE)
@@ -103,7 +101,7 @@ def test_two_eyes_look_one_way_together():
         assert together.mean() > 0.02
 
 
-def test_pairs_pull_towards_the_real_photograph(face, head):
+def test_pairs_pull_towards_the_real_photograph(face, teacher):
     smiling = FaceCrop(
         "someone_smile",
         "someone",
@@ -114,7 +112,7 @@ def test_pairs_pull_towards_the_real_photograph(face, head):
         {"mouthSmileLeft": 0.8, "mouthSmileRight": 0.8},
     )
     assert pair_degree(face, smiling) == pytest.approx(1.0)
-    source = PairSource([face, smiling], Teacher(head), SIZE, 2, False)
+    source = PairSource([face, smiling], teacher, SIZE, 2, False)
     sample = source.sample(np.random.default_rng(0))
     assert sample.has_real.tolist() == [1.0, 0.0]
     turned, straight = sample.photo[::-1], sample.photo  # its channels are turned
@@ -122,8 +120,7 @@ def test_pairs_pull_towards_the_real_photograph(face, head):
     assert shifted < 0.5 * np.abs(sample.real[0] - straight).mean()
 
 
-def test_a_smile_is_brought_to_rest_and_the_photograph_is_the_target(face, head):
-    teacher = Teacher(head)
+def test_a_smile_is_brought_to_rest_and_the_photograph_is_the_target(face, teacher):
     smiling = replace(face, scores={"mouthSmileLeft": 0.8, "mouthSmileRight": 0.8})
     fit = teacher.fit(face.photo, face.landmarks)
     assert fit.shows_mouth
@@ -140,8 +137,7 @@ def test_a_smile_is_brought_to_rest_and_the_photograph_is_the_target(face, head)
     assert sample.photo[:, hole].mean() < sample.real[0][:, hole].mean()  # lips where teeth were
 
 
-def test_what_is_painted_lies_in_the_light_of_the_photo(face, head):
-    teacher = Teacher(head)
+def test_what_is_painted_lies_in_the_light_of_the_photo(face, teacher):
     fit = teacher.fit(face.photo, face.landmarks)
     tables = np.repeat(
         (np.arange(256) // 8).astype(np.uint8)[:, None], 3, 1

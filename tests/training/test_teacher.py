@@ -27,16 +27,6 @@ SIZE = 128
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 
 
-@pytest.fixture(scope="module")
-def teacher(head) -> Teacher:
-    return Teacher(head)
-
-
-@pytest.fixture(scope="module")
-def fit(teacher, portrait_photo, astronaut_face):
-    return teacher.fit(portrait_photo, astronaut_face.landmarks)
-
-
 def render(teacher, fit, face, **actions):
     vector = np.asarray(action_vector(actions, ACTIONS))
     return teacher.render(fit, vector, SIZE * face.square.to_crop(), SIZE)

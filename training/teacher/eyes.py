@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moue.actions import ACTIONS
-from training.teacher.head import UNDER_BROW_LEFT, UNDER_BROW_RIGHT
+from training.teacher.head import EYE_LEFT, EYE_RIGHT, UNDER_BROW_LEFT, UNDER_BROW_RIGHT
 from training.teacher.raster import drawn
 
 # Powers by which the skin of a closing lid goes along the less, the nearer it is to the brow: that
@@ -40,7 +40,8 @@ class Eye(NamedTuple):
 
     side: as action names end; outwards: 1 where away from the nose is the subject's left; corners:
     subject's right, then left; lids: (upper, lower) vertices that meet when it closes; folds: the
-    skin over each pair, (above the lashes, below the brow, brow); around: where a lid's colour is seen.
+    skin over each pair, (above the lashes, below the brow, brow); around: where a lid's colour is seen;
+    contour: all round the eye; iris: its middle, then its edge.
     """
 
     side: str
@@ -49,6 +50,8 @@ class Eye(NamedTuple):
     lids: tuple[tuple[int, int], ...]
     folds: tuple[tuple[int, int, int], ...]
     around: tuple[int, ...]
+    contour: tuple[int, ...]
+    iris: tuple[int, ...]
 
     @property
     def blink(self) -> int:
@@ -69,6 +72,8 @@ EYES = (
         ((466, 249), (388, 390), (387, 373), (386, 374), (385, 380), (384, 381), (398, 382)),
         UNDER_BROW_LEFT,
         (444, 443, 442, 450, 449, 451),
+        EYE_LEFT,
+        (473, 474, 475, 476, 477),
     ),
     Eye(
         "Right",
@@ -77,6 +82,8 @@ EYES = (
         ((246, 7), (161, 163), (160, 144), (159, 145), (158, 153), (157, 154), (173, 155)),
         UNDER_BROW_RIGHT,
         (224, 223, 222, 230, 229, 231),
+        EYE_RIGHT,
+        (468, 469, 470, 471, 472),
     ),
 )
 

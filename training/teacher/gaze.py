@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moue.actions import ACTIONS
-from training.teacher.eyes import Eye, lay
-from training.teacher.head import EYE_LEFT, EYE_RIGHT
+from training.teacher.eyes import EYES, Eye, lay
 from training.teacher.raster import drawn
 
 GAZE = {  # iris travel at 1, in eye widths: (away from the nose, up)
@@ -24,11 +23,6 @@ LOOKS = {  # where two eyes look together, and the two actions that turn them th
     "look left": ("eyeLookOutLeft", "eyeLookInRight"),
     "look right": ("eyeLookInLeft", "eyeLookOutRight"),
 }
-# On MediaPipe's mesh, of the left and the right eye: contour, middle of the iris, and its edge.
-_SEEN = (
-    (EYE_LEFT, 473, (474, 475, 476, 477)),
-    (EYE_RIGHT, 468, (469, 470, 471, 472)),
-)
 _SOFT = 0.003  # of the square: over which lids cover what turns behind them
 _RIM = 0.12  # of an iris' radius: over which its edge fades
 _LET_GO = 1.8  # lengths of its way, over which what surrounds an iris goes along the less
@@ -44,9 +38,9 @@ _INDEX = {name: index for index, name in enumerate(ACTIONS)}
 def irises(landmarks: NDArray[np.float64]) -> NDArray[np.float64]:
     """Middle (x, y) and radius of the left and the right iris, float64 [2, 3], from [478, 3]."""
     found = []
-    for _, middle, edge in _SEEN:
-        away = landmarks[list(edge), :2] - landmarks[middle, :2]
-        found.append([*landmarks[middle, :2], np.linalg.norm(away, axis=1).mean()])
+    for eye in EYES:
+        middle, *edge = landmarks[list(eye.iris), :2]
+        found.append([*middle, np.linalg.norm(edge - middle, axis=1).mean()])
     return np.array(found)
 
 
@@ -61,9 +55,9 @@ def whites(
         skin: float64 [3], the face's colour: an eye that shows no white gets a grey of its light.
     """
     seen = []
-    for (contour, *_), (x, y, radius) in zip(_SEEN, irises(landmarks), strict=True):
+    for eye, (x, y, radius) in zip(EYES, irises(landmarks), strict=True):
         shown = np.zeros(photo.shape[:2], np.uint8)
-        cv2.fillPoly(shown, [np.rint(landmarks[list(contour), :2]).astype(np.int32)], (1,))
+        cv2.fillPoly(shown, [np.rint(landmarks[list(eye.contour), :2]).astype(np.int32)], (1,))
         shown = np.asarray(cv2.erode(shown, np.ones((2, 2))), np.uint8)
         cv2.circle(shown, (round(x), round(y)), round(_CLEAR * radius), (0,), -1)
         colours = photo[shown > 0] / 255
@@ -124,7 +118,7 @@ def turn_iris(
     loose = np.clip((away - radius) / max(_LET_GO * float(np.hypot(*way)), 1e-3), 0, 1)
     carried = open_ * (1 - loose * loose * (3 - 2 * loose))
     goes = np.zeros(mask.shape)
-    for share in np.linspace(0, 1, _STEPS + 1):
+    for share in np.linspace(0, 1, _STEPS + 1) if way.any() else (1.0,):
         x, y = np.moveaxis(here + flow - (share * carried)[..., None] * way - 0.5, -1, 0)
         seen = cv2.remap(eyeball, x.astype(np.float32), y.astype(np.float32), cv2.INTER_LINEAR)
         goes[seen > 0.5] = share
