@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from training.generator import pixel_centres
 from training.paper import draw_normal
 
 MOUTH = tuple(range(48, 60))  # iBUG's outer lips, whose hull is the mask M
@@ -76,8 +77,7 @@ def mouth_view(pictures: Tensor, landmarks: Tensor) -> Tensor:
     lips = landmarks[:, list(MOUTH)]
     centre = (lips.amax(1) + lips.amin(1)) / 2
     half = MOUTH_MARGIN / 2 * (lips.amax(1) - lips.amin(1)).amax(1)
-    axis = (torch.arange(MOUTH_SIZE, device=pictures.device) + 0.5) / MOUTH_SIZE * 2 - 1
-    grid = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), -1).to(pictures)
+    grid = 2 * pixel_centres(MOUTH_SIZE, pictures) - 1
     where = centre[:, None, None] + half[:, None, None, None] * grid
     cut = F.grid_sample(pictures, 2 * where - 1, "bilinear", "border", align_corners=False)
     return cut * mouth_mask(landmarks, where)

@@ -36,6 +36,7 @@ from training.data.sources import align, make_teacher, pair_degree
 from training.data.view import View, composed
 from training.intact import difference_outside, motion_of_rims
 from training.scores import BlendshapeScorer
+from training.teacher.head import carried
 from training.teacher.render import Teacher
 
 DEGREES = tuple(k / 10 for k in range(11))
@@ -220,9 +221,7 @@ def smile_target(
     """The real smile laid on the neutral photo, uint8 [S, S, 3], and where the face is in it."""
     _, to_neutral = align(smile, neutral)
     real = view.resample(smile.photo, to_neutral)
-    hull = cv2.convexHull(
-        (fit.points[:, :2] @ view.to_layer[:, :2].T + view.to_layer[:, 2]).astype(np.int32)
-    )
+    hull = cv2.convexHull(carried(fit.points, view.to_layer).astype(np.int32))
     return real, np.asarray(cv2.fillConvexPoly(np.zeros(real.shape[:2], np.uint8), hull, (1,))) > 0
 
 

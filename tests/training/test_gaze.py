@@ -10,6 +10,7 @@ import pytest
 from moue.actions import ACTIONS, action_vector
 from training.teacher.eyes import EYES
 from training.teacher.gaze import irises, travel, whites
+from training.teacher.head import carried
 
 SIZE = 256
 
@@ -25,7 +26,7 @@ def render(teacher, fit, to_layer, **actions):
 
 def iris(fit, to_layer, side=0):
     """Middle and radius in layer pixels."""
-    middle = to_layer[:, :2] @ fit.irises[side, :2] + to_layer[:, 2]
+    middle = carried(fit.irises[side], to_layer)
     return middle, fit.irises[side, 2] * np.sqrt(np.linalg.det(to_layer[:, :2]))
 
 
@@ -77,7 +78,7 @@ def test_an_iris_goes_along_whole_and_is_seen_nowhere_else(teacher, fit, to_laye
     x, y = columns + SIZE * out.flow[0], rows + SIZE * out.flow[1]
     shows_iris = np.hypot(x - middle[0], y - middle[1]) < 0.8 * radius
     assert (out.mask[shows_iris & (away > 1.2 * radius)] > 0.5).all()
-    other = to_layer[:, :2] @ fit.irises[1, :2] + to_layer[:, 2]
+    other = carried(fit.irises[1], to_layer)
     half = columns < (middle[0] + other[0]) / 2
     np.testing.assert_array_equal(out.flow[:, half], still.flow[:, half])
     assert not out.mask[half].any()

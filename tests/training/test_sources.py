@@ -17,6 +17,7 @@ from training.data.sources import (
 )
 from training.data.view import View
 from training.teacher.gaze import LOOKS
+from training.teacher.head import carried
 from training.teacher.rest import at_rest
 
 SIZE = 96
@@ -67,7 +68,7 @@ def test_a_mirrored_left_blink_is_drawn_on_the_other_side(face, teacher):
     moved = teacher.move(fit, view.mirrored(asked))
     sample = view.pack(face.photo, asked[None], [layers], [moved], [None])
     travel = np.abs(sample.flow[0]).sum(0)
-    eyes = fit.points[[386, 159], :2] @ view.to_layer[:, :2].T + view.to_layer[:, 2]
+    eyes = carried(fit.points[[386, 159]], view.to_layer)
     left, right = (SIZE - 1 - eyes[:, 0]).astype(int)  # of the mirrored picture
     assert travel[:, right - 4 : right + 4].max() < 1e-6 or left < right
     assert travel[:, left - 4 : left + 4].max() > 0.005
@@ -75,13 +76,9 @@ def test_a_mirrored_left_blink_is_drawn_on_the_other_side(face, teacher):
     assert sample.landmarks[0, 0, 0] < sample.landmarks[0, 16, 0]
     np.testing.assert_allclose(
         sample.landmarks[0, 30] * SIZE,
-        (SIZE - 1, 0) + layer_point(view, moved[4]) * (-1, 1),
+        (SIZE - 1, 0) + carried(moved[4], view.to_layer) * (-1, 1),
         atol=1.01,
     )
-
-
-def layer_point(view, point):
-    return view.to_layer[:, :2] @ point[:2] + view.to_layer[:, 2]
 
 
 def test_drawn_actions_stay_in_range_and_vary():
@@ -178,7 +175,7 @@ def test_crops_keep_256_of_289_pixels_somewhere_in_the_square():
     seen = []
     for _ in range(300):
         view = View.draw(random, square, 256, "crops")
-        placed = corners @ view.to_layer[:, :2].T + view.to_layer[:, 2]
+        placed = carried(corners, view.to_layer)
         np.testing.assert_allclose(placed[3] - placed[0], 289, atol=1e-6)
         seen.append(-placed[0])
         assert (view.flip, view.tables, view.grey, view.blur, view.noise) == (

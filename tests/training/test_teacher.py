@@ -15,6 +15,7 @@ from training.teacher.head import (
     LOWER_LIP,
     UNDER_BROW_LEFT,
     UNDER_BROW_RIGHT,
+    carried,
     fit_similarity,
     load_head,
     whole_brows,
@@ -42,8 +43,8 @@ def test_an_opening_jaw_lowers_the_chin_and_leaves_the_brows(teacher, fit, astro
     layers = render(teacher, fit, astronaut_face, jawOpen=0.8)
     to_layer = SIZE * astronaut_face.square.to_crop()
     moved = teacher.move(fit, np.asarray(action_vector({"jawOpen": 0.8}, ACTIONS)))
-    chin = (to_layer[:, :2] @ moved[199, :2] + to_layer[:, 2]).astype(int)
-    brow = (to_layer[:, :2] @ fit.points[105, :2] + to_layer[:, 2]).astype(int)
+    chin = carried(moved[199], to_layer).astype(int)
+    brow = carried(fit.points[105], to_layer).astype(int)
     assert layers.flow[1, chin[1], chin[0]] * SIZE < -3  # what is seen there came from above
     assert np.abs(layers.flow[:, brow[1], brow[0]]).max() * SIZE < 0.1
 
@@ -54,7 +55,7 @@ def test_what_the_photo_never_showed_is_painted_inside_the_mouth_only(teacher, f
     assert opened.mask.sum() > closed.mask.sum() + 30
     columns = np.nonzero(opened.mask > 0.5)[1]
     lips = SIZE * astronaut_face.square.to_crop()
-    corners = fit.points[[61, 291], :2] @ lips[:, :2].T + lips[:, 2]
+    corners = carried(fit.points[[61, 291]], lips)
     assert columns.min() >= corners[0, 0] - 2
     assert columns.max() <= corners[1, 0] + 2
 
@@ -97,7 +98,7 @@ def test_lashes_are_drawn_where_lids_have_met_and_only_there(teacher, fit, astro
     shut = render(teacher, fit, astronaut_face, eyeBlinkLeft=1.0)
     assert half.mask.max() < 0.2
     to_layer = SIZE * astronaut_face.square.to_crop()
-    corners = fit.points[[362, 263, 33, 133], :2] @ to_layer[:, :2].T + to_layer[:, 2]
+    corners = carried(fit.points[[362, 263, 33, 133]], to_layer)
     rows, columns = np.nonzero(shut.mask > 0.85)
     assert len(rows) > 5
     assert columns.min() >= corners[0, 0] - 2
@@ -111,7 +112,7 @@ def test_a_closed_lid_is_painted_in_the_colour_of_the_skin_around_the_eye(
     shut = render(teacher, fit, astronaut_face, eyeBlinkLeft=1.0)
     to_layer = SIZE * astronaut_face.square.to_crop()
     moved = teacher.move(fit, np.asarray(action_vector({"eyeBlinkLeft": 1.0}, ACTIONS)))
-    lid = moved[[386, 257, 258], :2].mean(0) @ to_layer[:, :2].T + to_layer[:, 2]
+    lid = carried(moved[[386, 257, 258]].mean(0), to_layer)
     column, row = lid.astype(int)
     assert 0.4 < shut.mask[row, column] < 0.8
     np.testing.assert_allclose(shut.colour[:, row, column], fit.lids[0], atol=0.05)
@@ -121,7 +122,7 @@ def test_a_closed_lid_is_painted_in_the_colour_of_the_skin_around_the_eye(
 def test_the_outline_of_a_moving_face_fades_into_its_surroundings(teacher, fit, astronaut_face):
     flow = render(teacher, fit, astronaut_face, jawOpen=0.3).flow
     to_layer = SIZE * astronaut_face.square.to_crop()
-    column, chin = (to_layer[:, :2] @ fit.points[152, :2] + to_layer[:, 2]).astype(int)
+    column, chin = carried(fit.points[152], to_layer).astype(int)
     below = np.abs(flow[1, chin - 2 : chin + 24, column]) * SIZE
     assert below[0] > 3
     assert np.abs(np.diff(below)).max() < 0.5 * below[0]  # no step from full motion to none
@@ -133,8 +134,8 @@ def test_teeth_that_the_photo_shows_follow_the_upper_lip(head, fit, astronaut_fa
     raised.deltas[ACTIONS.index("mouthUpperUpLeft"), upper] = (0, 0.5, 0)
     layers = render(Teacher(raised), fit, astronaut_face, mouthUpperUpLeft=1.0)
     to_layer = SIZE * astronaut_face.square.to_crop()
-    column, top = (to_layer[:, :2] @ fit.points[13, :2] + to_layer[:, 2]).astype(int)
-    _, bottom = (to_layer[:, :2] @ fit.points[14, :2] + to_layer[:, 2]).astype(int)
+    column, top = carried(fit.points[13], to_layer).astype(int)
+    _, bottom = carried(fit.points[14], to_layer).astype(int)
     down = layers.flow[1, :, column] * SIZE
     assert down[top] > 1  # what is seen there came from below
     assert abs(down[bottom - 1]) < 0.7  # the lower ones stay

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from moue.actions import MIRRORED
 from moue.crop import Square
-from training.teacher.head import IBUG68
+from training.teacher.head import IBUG68, carried
 from training.teacher.render import Layers
 
 Random = np.random.Generator
@@ -189,7 +189,7 @@ class View:
 
     def place(self, points: NDArray[np.floating]) -> NDArray[np.float32]:
         """iBUG's points [K, 68, 2] of the crop, as the sample shows them, in crop coordinates."""
-        placed = (points @ self.to_layer[:, :2].T + self.to_layer[:, 2]) / self.size
+        placed = carried(points, self.to_layer) / self.size
         if self.flip:
             placed = placed[:, _MIRROR68] * (-1, 1) + (1, 0)
         return placed.astype(np.float32)

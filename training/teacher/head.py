@@ -172,6 +172,11 @@ def fit_similarity(
     return scale, rotation, mean_target - scale * rotation @ mean_source
 
 
+def carried(points: NDArray[np.floating], to: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Points (x, y), [..., 2 or more], under an affine map [2, 3]: [..., 2]."""
+    return np.asarray(points[..., :2] @ to[:, :2].T + to[:, 2])
+
+
 def _read_obj(path: Path) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
     vertices, faces = [], []
     for line in path.read_text().splitlines():

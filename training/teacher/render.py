@@ -28,7 +28,7 @@ from training.teacher.eyes import (
 )
 from training.teacher.folds import crease
 from training.teacher.gaze import irises, turn_iris, whites
-from training.teacher.head import LOWER_LIP, RIGID, Head, fit_similarity
+from training.teacher.head import LOWER_LIP, RIGID, Head, carried, fit_similarity
 from training.teacher.mouth import draw_picture
 from training.teacher.raster import drawn
 from training.teacher.wrinkles import bare, draw_wrinkles
@@ -240,7 +240,7 @@ class Teacher:
             self._mouth(fit, actions, to_layer, hole, seen, colour)
         mask = mouth.copy()
         scale = np.sqrt(abs(np.linalg.det(to_layer[:, :2])))
-        middles = fit.irises[:, :2] @ to_layer[:, :2].T + to_layer[:, 2]
+        middles = carried(fit.irises, to_layer)
         for eye, eyeball, opening, middle, (*_, radius), white in zip(
             EYES, self.head.eye_holes, openings, middles, fit.irises, fit.whites, strict=True
         ):
@@ -286,14 +286,11 @@ class Teacher:
             moved[:, :2] = ring + share * (target[oval] - source[oval])[:, :2]
             moved[:, 2] = source[oval, 2] + 1
             targets.append(moved)
-        linear, offset = to_layer[:, :2], to_layer[:, 2]
-        scale = np.sqrt(abs(np.linalg.det(linear)))
+        scale = np.sqrt(abs(np.linalg.det(to_layer[:, :2])))
         flat = np.concatenate(targets)
         return (
-            (np.concatenate(sources) @ linear.T + offset).astype(np.float32),
-            np.column_stack([flat[:, :2] @ linear.T + offset, flat[:, 2] * scale]).astype(
-                np.float32
-            ),
+            carried(np.concatenate(sources), to_layer).astype(np.float32),
+            np.column_stack([carried(flat, to_layer), flat[:, 2] * scale]).astype(np.float32),
         )
 
     def _own_mouth(
@@ -329,7 +326,7 @@ class Teacher:
         lips = head.vertices[list(_LIPS_CENTRE)].mean(0)
         anchor = fit.points[list(_LIPS_CENTRE)].mean(0)
         placed = anchor + fit.scale * (head.mouth.points + jaw - lips) @ fit.rotation.T
-        points = np.column_stack([placed[:, :2] @ to_layer[:, :2].T + to_layer[:, 2], placed[:, 2]])
+        points = np.column_stack([carried(placed, to_layer), placed[:, 2]])
         seen[:], covered = drawn(
             points.astype(np.float32), head.mouth.triangles, head.mouth.uv, size
         )
