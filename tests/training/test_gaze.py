@@ -84,6 +84,22 @@ def test_an_iris_goes_along_whole_and_is_seen_nowhere_else(teacher, fit, to_laye
     assert not out.mask[half].any()
 
 
+@pytest.mark.parametrize("action", ["eyeLookUpLeft", "eyeLookOutLeft", "eyeLookInLeft"])
+def test_where_an_iris_was_it_is_no_longer_seen(teacher, fit, to_layer, action):
+    asked = {action: 1.0}
+    out = render(teacher, fit, to_layer, **asked)
+    (x, y), radius = iris(fit, to_layer)
+    across = to_layer[:, :2] @ (fit.points[263] - fit.points[362])[:2]
+    aside, up = travel(EYES[0], np.asarray(action_vector(asked, ACTIONS)))
+    way = aside * across + up * np.array([across[1], -across[0]])
+    rows, columns = np.mgrid[:SIZE, :SIZE] + 0.5
+    left = np.hypot(columns - x - way[0], rows - y - way[1]) > 1.2 * radius
+    from_x, from_y = columns + SIZE * out.flow[0], rows + SIZE * out.flow[1]
+    shows = left & (np.hypot(from_x - x, from_y - y) < radius)
+    assert shows.any()
+    assert out.mask[shows].min() > 0.3  # all of it at the rims of the lids, where paint is thin
+
+
 def test_white_that_no_photo_shows_is_painted_in_the_shade_of_the_lids(teacher, fit, to_layer):
     up = render(teacher, fit, to_layer, eyeLookUpLeft=1.0)
     painted = up.mask > 0.8

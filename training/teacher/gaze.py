@@ -125,7 +125,8 @@ def turn_iris(
     flow -= (goes * carried)[..., None] * way
 
     rim = _RIM * radius
-    shown, moved = np.linalg.norm(here + flow - middle, axis=-1), np.linalg.norm(flow, axis=-1)
+    shown = np.linalg.norm(here + flow - middle, axis=-1)
+    moved = np.maximum(np.linalg.norm(flow, axis=-1), np.hypot(*way))
     iris_there = _disc(shown, radius + rim, rim)
     not_here = 1 - _disc(away, radius, rim)
     bared = open_ * np.maximum(iris_there, 1 - goes) * not_here * np.clip(moved / rim, 0, 1)
