@@ -30,6 +30,20 @@ def iris(fit, to_layer, side=0):
     return middle, fit.irises[side, 2] * np.sqrt(np.linalg.det(to_layer[:, :2]))
 
 
+def iris_seen(fit, to_layer, out, asked):
+    """From the left iris, in its radii: how far a pixel is from where it went, and what it shows."""
+    middle, radius = iris(fit, to_layer)
+    across = to_layer[:, :2] @ (fit.points[263] - fit.points[362])[:2]
+    aside, up = travel(EYES[0], np.asarray(action_vector(asked, ACTIONS)))
+    way = aside * across + up * np.array([across[1], -across[0]])
+    here = np.stack(np.meshgrid(*2 * [np.arange(SIZE) + 0.5]))
+    away, shown = (
+        np.linalg.norm(where - at[:, None, None], axis=0) / radius
+        for where, at in ((here, middle + way), (here + SIZE * out.flow, middle))
+    )
+    return way, away, shown
+
+
 def test_irises_lie_within_the_eyes_they_are_named_for(astronaut_face):
     landmarks = astronaut_face.landmarks.astype(np.float64)
     for eye, (x, y, radius) in zip(EYES, irises(landmarks), strict=True):
@@ -65,21 +79,18 @@ def test_eyes_travel_each_its_own_way(side):
 
 def test_an_iris_goes_along_whole_and_is_seen_nowhere_else(teacher, fit, to_layer):
     still = render(teacher, fit, to_layer)
-    out = render(teacher, fit, to_layer, eyeLookOutLeft=1.0)
-    middle, radius = iris(fit, to_layer)
+    asked = {"eyeLookOutLeft": 1.0}
+    out = render(teacher, fit, to_layer, **asked)
+    way, away, shown = iris_seen(fit, to_layer, out, asked)
     across = to_layer[:, :2] @ (fit.points[263] - fit.points[362])[:2]
-    way = 0.22 * across
-    rows, columns = np.mgrid[:SIZE, :SIZE] + 0.5
-    away = np.hypot(columns - (middle + way)[0], rows - (middle + way)[1])
-    inside = away < 0.45 * radius
+    np.testing.assert_allclose(way, 0.22 * across, rtol=1e-6)
+    inside = away < 0.45
     seen = SIZE * out.flow[:, inside]
     np.testing.assert_allclose(seen, np.repeat(-way[:, None], seen.shape[1], 1), atol=0.35)
     assert out.mask[inside].max() < 0.1
-    x, y = columns + SIZE * out.flow[0], rows + SIZE * out.flow[1]
-    shows_iris = np.hypot(x - middle[0], y - middle[1]) < 0.8 * radius
-    assert (out.mask[shows_iris & (away > 1.2 * radius)] > 0.5).all()
-    other = carried(fit.irises[1], to_layer)
-    half = columns < (middle[0] + other[0]) / 2
+    assert (out.mask[(shown < 0.8) & (away > 1.2)] > 0.5).all()
+    between = carried(fit.irises, to_layer)[:, 0].mean()
+    half = np.broadcast_to(np.arange(SIZE) + 0.5 < between, out.mask.shape)
     np.testing.assert_array_equal(out.flow[:, half], still.flow[:, half])
     assert not out.mask[half].any()
 
@@ -88,14 +99,8 @@ def test_an_iris_goes_along_whole_and_is_seen_nowhere_else(teacher, fit, to_laye
 def test_where_an_iris_was_it_is_no_longer_seen(teacher, fit, to_layer, action):
     asked = {action: 1.0}
     out = render(teacher, fit, to_layer, **asked)
-    (x, y), radius = iris(fit, to_layer)
-    across = to_layer[:, :2] @ (fit.points[263] - fit.points[362])[:2]
-    aside, up = travel(EYES[0], np.asarray(action_vector(asked, ACTIONS)))
-    way = aside * across + up * np.array([across[1], -across[0]])
-    rows, columns = np.mgrid[:SIZE, :SIZE] + 0.5
-    left = np.hypot(columns - x - way[0], rows - y - way[1]) > 1.2 * radius
-    from_x, from_y = columns + SIZE * out.flow[0], rows + SIZE * out.flow[1]
-    shows = left & (np.hypot(from_x - x, from_y - y) < radius)
+    _, away, shown = iris_seen(fit, to_layer, out, asked)
+    shows = (away > 1.2) & (shown < 1)
     assert shows.any()
     assert out.mask[shows].min() > 0.3  # all of it at the rims of the lids, where paint is thin
 

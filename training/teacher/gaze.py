@@ -116,13 +116,13 @@ def turn_iris(
     here = np.stack(np.meshgrid(*(np.arange(n) + 0.5 for n in mask.shape[::-1])), -1)
     away = np.linalg.norm(here - middle - way, axis=-1)
     loose = np.clip((away - radius) / max(_LET_GO * float(np.hypot(*way)), 1e-3), 0, 1)
-    carried = open_ * (1 - loose * loose * (3 - 2 * loose))
+    along = open_ * (1 - loose * loose * (3 - 2 * loose))
     goes = np.zeros(mask.shape)
     for share in np.linspace(0, 1, _STEPS + 1) if way.any() else (1.0,):
-        x, y = np.moveaxis(here + flow - (share * carried)[..., None] * way - 0.5, -1, 0)
+        x, y = np.moveaxis(here + flow - (share * along)[..., None] * way - 0.5, -1, 0)
         seen = cv2.remap(eyeball, x.astype(np.float32), y.astype(np.float32), cv2.INTER_LINEAR)
         goes[seen > 0.5] = share
-    flow -= (goes * carried)[..., None] * way
+    flow -= (goes * along)[..., None] * way
 
     rim = _RIM * radius
     shown = np.linalg.norm(here + flow - middle, axis=-1)
