@@ -14,6 +14,7 @@ from training.losses import LossWeights
 PRESETS: dict[str, dict[str, Any]] = {
     "edge": {},
     "paper": {
+        "optimiser": "adam",
         "rate": 2e-4,
         "momentum": 0.5,
         "warmup": 1,
@@ -26,6 +27,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "local_adversarial": 0.1,
     },
 }
+CHOICES = {"preset": tuple(PRESETS), "optimiser": ("muon", "adam")}
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class TrainConfig:
     expressions: those the paper's generator has residual encoders for, comma-separated: one is a
     single-expression model (eq. 1), several a joint one (eq. 7); `edge` has single actions instead.
     apart: expressions among which people are divided, each to show one alone (Figure 5).
+    optimiser: `muon` (`training.muon`, for `edge` alone) or `adam`.
     crops: samples vary by the paper's 289 → 256 crops alone. batch: photos a step, of each rank.
     """
 
@@ -46,6 +49,7 @@ class TrainConfig:
     minutes: float = 0.0
     batch: int = 8
     vectors: int = 4
+    optimiser: str = "muon"
     rate: float = 1e-3
     momentum: float = 0.9
     warmup: int = 200
@@ -75,6 +79,10 @@ class TrainConfig:
                 "--expressions belongs to --preset paper, which needs one at least; "
                 "edge learns single actions and shows every expression"
             )
+        if self.preset == "paper" and self.optimiser != "adam":
+            raise ValueError(
+                "--optimiser muon moves edge's weights alone; --preset paper takes adam"
+            )
         if self.apart and not set(self.names) <= set(self.divided):
             raise ValueError(f"--apart must name --expressions too, but got {self.apart!r}")
         for name in (*self.names, *self.divided):
@@ -101,8 +109,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
                 if isinstance(field.default, bool)
                 else {"type": type(field.default)}
             )
-            if field.name == "preset":
-                kind["choices"] = tuple(PRESETS)
+            if field.name in CHOICES:
+                kind["choices"] = CHOICES[field.name]
             flag = f"--{field.name.replace('_', '-')}"
             group.add_argument(flag, default=field.default, help=told, **kind)
 

@@ -220,6 +220,12 @@ class EdgeGenerator(nn.Module):
         self.picture: Tensor
         self.register_buffer("picture", torch.from_numpy(draw_picture())[None], persistent=False)
 
+    def inner_weights(self) -> list[nn.Parameter]:
+        """The matrices of weights between the first convolution and the last: [out, …] or [n, out, in]."""
+        names = [name for name, weight in self.named_parameters() if weight.dim() >= 3]
+        ends = {"trunk.stages.0.0.weight", f"decoder.up.{len(self.decoder.up) - 1}.weight"}
+        return [self.get_parameter(name) for name in names if name not in ends]
+
     def features(self, photo: Tensor) -> list[tuple[Tensor, Tensor | None]]:
         """Base and residuals of one photo [1, 3, S, S], as the decoder's sums take them, coarse to fine."""
         maps = self.trunk(photo)[::-1]
@@ -248,10 +254,12 @@ class EdgeGenerator(nn.Module):
         Motion and mask fade at the square's border. The last, [N, 2, h, w], is (u, v) in the mouth's
         picture, one node for every PLACE_STEP² pixels of its window: straight teeth stay straight.
         """
-        flow, mask = raw[:, :2] * (FLOW_UNIT * self.window), raw[:, 2:3] * self.window
+        flow, mask, away, light = raw.split((2, 1, 2, 3), 1)
         left, top, right, bottom = self.mouth_window
-        away = F.avg_pool2d(raw[:, 3:5, top:bottom, left:right], PLACE_STEP)
-        return flow, mask, raw[:, 5:] + 0.5, self.place + PLACE_UNIT * away
+        nodes = self.place + PLACE_UNIT * F.avg_pool2d(
+            away[..., top:bottom, left:right], PLACE_STEP
+        )
+        return flow * (FLOW_UNIT * self.window), mask * self.window, light + 0.5, nodes
 
     def paint(
         self, light: Tensor, mask: Tensor, nodes: Tensor, colour: Tensor
@@ -319,8 +327,8 @@ def _settled(x: Tensor, by: float) -> Tensor:
 
 
 def _less_rest(x: Tensor, count: int) -> Tensor:
-    frames = x.unflatten(0, (-1, count))
-    return (frames[:, :-1] - frames[:, -1:]).flatten(0, 1)
+    moved, rest = x.unflatten(0, (-1, count)).split((count - 1, 1), 1)
+    return (moved - rest).flatten(0, 1)
 
 
 def _window(size: int) -> Tensor:

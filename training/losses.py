@@ -54,7 +54,7 @@ def edge_losses(layers: Layers, frames: Tensor, batch: Batch) -> dict[str, Tenso
     mask, mouth = batch["mask"], batch["mouth"]
     area = mouth.mean((1, 2, 3), keepdim=True) + 0.01
     travel = size * batch["flow"].square().sum(1, keepdim=True).sqrt()
-    hidden = -F.max_pool2d(-mouth, 2 * MARGIN + 1, 1, MARGIN)
+    hidden = 1 - _widened(1 - mouth)
     care = 1 + EYE_CARE * _eyes(batch["landmarks"], size)
     weight = (0.15 + torch.maximum(batch["face"], mouth)) * (1 + travel / 4) * (1 - hidden) * care
     error = size * (layers.flow - batch["flow"]).abs().sum(1, keepdim=True)
@@ -78,6 +78,13 @@ def edge_losses(layers: Layers, frames: Tensor, batch: Batch) -> dict[str, Tenso
         "place": (place_share / area.flatten()).mean(),
         "reconstruction": (frame_error * frame_weight).mean(),
     }
+
+
+def _widened(where: Tensor) -> Tensor:
+    """A map [N, 1, S, S] in [0, 1] that reaches `MARGIN` further to every side."""
+    side = 2 * MARGIN + 1
+    across = F.max_pool2d(where, (1, side), 1, (0, MARGIN))
+    return F.max_pool2d(across, (side, 1), 1, (MARGIN, 0))
 
 
 def _around(where: Tensor) -> Tensor:

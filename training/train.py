@@ -6,7 +6,7 @@
     torchrun --nproc-per-node 4 -m training.train --preset paper --data ROOT     # a process a GPU
 
 The data are prepared on the first run. A checkpoint is written every few minutes, atomically;
-`--resume` takes up the step, the optimiser, the averaged weights and the stream of samples where
+`--resume` takes up the step, the optimisers, the averaged weights and the stream of samples where
 the checkpoint left them. `--preset paper` is the whole of the paper's training (eq. 6); each of its
 losses is off at 0: `--global-adversarial`, `--local-adversarial`, `--landmarks`, `--temporal`.
 """
@@ -51,6 +51,7 @@ from training.discriminators import (
 )
 from training.generator import EdgeGenerator, Layers, compose
 from training.losses import Batch, LossWeights, edge_losses, paper_losses, temporal, total
+from training.muon import Muon
 from training.paper import PaperGenerator
 from training.ranks import Ranks, joined
 from training.revive import StructureError, revive
@@ -59,6 +60,7 @@ DELTA = 0.1  # Δa of R_t
 MAX_GRADIENT = 5.0  # norm that gradients are clipped to
 CRITIC_RATE = 2e-4
 SHAPING = ("preset", "expressions", "channels")  # what a checkpoint's weights depend on
+MOVING = ("optimiser",)  # what the rest of it does
 # What each discriminator is shown: D_g the frame, D_l the mouth.
 VIEWS: dict[str, Callable[[Tensor, Batch], Tensor]] = {
     "global_adversarial": lambda frames, batch: frames,
@@ -81,6 +83,23 @@ def neighbours(actions: Tensor) -> tuple[Tensor, Tensor]:
 def has_bfloat16(device: torch.device) -> bool:
     """Whether a device computes in bfloat16 itself: an AVX2 processor emulates it, eight times slower."""
     return device.type != "cpu" or "AVX512" in torch.backends.cpu.get_cpu_capability()
+
+
+def make_optimisers(
+    config: TrainConfig, model: EdgeGenerator | PaperGenerator
+) -> list[torch.optim.Optimizer]:
+    """What moves a model's parameters, each of them by one."""
+    matrices = []
+    if config.optimiser == "muon" and isinstance(model, EdgeGenerator):
+        matrices = model.inner_weights()
+    turned = set(matrices)
+    rest = [weight for weight in model.parameters() if weight not in turned]
+    optimisers: list[torch.optim.Optimizer] = [
+        torch.optim.Adam(rest, config.rate, (config.momentum, 0.99))
+    ]
+    if matrices:
+        optimisers.append(Muon(matrices, config.rate, config.momentum))
+    return optimisers
 
 
 def make_generator(config: TrainConfig) -> EdgeGenerator | PaperGenerator:
@@ -112,7 +131,7 @@ class Trainer:
                 parameter.data = parameter.data.contiguous(memory_format=self.layout)
         self.model = model
         self.average = {k: v.detach().clone().float() for k, v in model.state_dict().items()}
-        self.optimiser = torch.optim.Adam(model.parameters(), config.rate, (config.momentum, 0.99))
+        self.optimisers = make_optimisers(config, model)
         used = [name for name in VIEWS if getattr(weights, name)]
         papers = config.preset == "paper"
         critics = {name: Discriminator(config.channels, papers) for name in used}
@@ -133,7 +152,7 @@ class Trainer:
             "actions": list(ACTIONS),
             "model": self.model.state_dict(),
             "average": self.average,
-            "optimiser": self.optimiser.state_dict(),
+            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
             "critics": self.critics.state_dict(),
             "critic_optimiser": self.critic_optimiser.state_dict(),
             "step": self.step,
@@ -145,9 +164,10 @@ class Trainer:
 
     def load(self) -> None:
         """Takes a run up where its checkpoint left it."""
-        state = self._read(self.out / "checkpoint.pt", "model")
+        state = self._read(self.out / "checkpoint.pt", "model", (*SHAPING, *MOVING))
         self.average = state["average"]
-        self.optimiser.load_state_dict(state["optimiser"])
+        for optimiser, held in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(held)
         try:
             self.critics.load_state_dict(state["critics"])
         except RuntimeError:
@@ -167,14 +187,14 @@ class Trainer:
                 raise SystemExit(f"training.train: error: {error}") from None
             self.average = {k: v.clone().float() for k, v in self.model.state_dict().items()}
         else:
-            self.average = self._read(weights, "average")["average"]
+            self.average = self._read(weights, "average", SHAPING)["average"]
 
-    def _read(self, path: Path, weights: str) -> dict[str, Any]:
-        """A checkpoint, its `model` or `average` taken over."""
+    def _read(self, path: Path, weights: str, alike: tuple[str, ...]) -> dict[str, Any]:
+        """A checkpoint, its `model` or `average` taken over; settings `alike` must be its own."""
         if not path.exists():
             raise SystemExit(f"training.train: error: there is no checkpoint at {path}")
         state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
-        for name in SHAPING:
+        for name in alike:
             mine = getattr(self.config, name)
             if (other := state["config"].get(name, mine)) != mine:
                 raise SystemExit(
@@ -285,15 +305,16 @@ class Trainer:
 
     def update(self, batch: Batch) -> dict[str, float]:
         """One step of the generator, then of the discriminators; the losses they were taken on."""
-        for group in self.optimiser.param_groups:
+        for group in (group for each in self.optimisers for group in each.param_groups):
             group["lr"] = self.rate()
         terms, frames = self.losses(batch)
         terms["total"] = total(terms, self.weights)
-        self.optimiser.zero_grad(set_to_none=True)
+        self.model.zero_grad(set_to_none=True)
         terms["total"].backward()
         self._share(self.model)
         nn.utils.clip_grad_norm_(self.model.parameters(), MAX_GRADIENT)
-        self.optimiser.step()
+        for optimiser in self.optimisers:
+            optimiser.step()
         self._average()
         if self.critics:
             terms |= self.criticise(frames, batch)

@@ -53,12 +53,23 @@ def test_a_resumed_run_ends_where_an_unbroken_one_does(tmp_path):
         assert torch.equal(whole.average[name], resumed.average[name]), name
     for name, value in whole.critics.state_dict().items():
         assert torch.equal(value, resumed.critics.state_dict()[name]), name
-    for mine, other in zip(
-        whole.optimiser.state_dict()["state"].values(),
-        resumed.optimiser.state_dict()["state"].values(),
-        strict=True,
-    ):
-        assert all(torch.equal(mine[key], other[key]) for key in mine)
+    for mine, other in zip(whole.optimisers, resumed.optimisers, strict=True):
+        states = mine.state_dict()["state"], other.state_dict()["state"]
+        assert states[0]
+        for held, again in zip(*(state.values() for state in states), strict=True):
+            assert all(torch.equal(held[key], again[key]) for key in held)
+
+
+def test_each_weight_is_moved_by_one_optimiser(tmp_path):
+    run = trainer(tmp_path, steps=1)
+    adam, muon = ({p for g in o.param_groups for p in g["params"]} for o in run.optimisers)
+    assert adam | muon == set(run.model.parameters())
+    assert not adam & muon
+    assert all(weight.dim() >= 3 for weight in muon)
+    assert {weight for weight in adam if weight.dim() >= 3} == {
+        run.model.trunk.stages[0][0].weight,
+        run.model.decoder.up[-1].weight,
+    }
 
 
 def test_losses_fall(tmp_path):
@@ -103,7 +114,9 @@ def test_the_papers_preset_is_its_whole_objective(tmp_path, expressions):
     terms, _ = run.losses(paper_batch("happy", "happy"))
     adversarial = {"global_adversarial", "local_adversarial"}
     assert set(terms) == {"reconstruction", "landmarks", "temporal"} | adversarial
-    assert run.optimiser.param_groups[0]["lr"] <= 2e-4
+    (adam,) = run.optimisers
+    assert type(adam) is torch.optim.Adam
+    assert adam.param_groups[0]["lr"] <= 2e-4
     assert run.config.crops
 
 
@@ -126,6 +139,8 @@ def test_a_run_goes_on_only_as_it_began(tmp_path):
         paper(tmp_path, "happy,angry").load()
     with pytest.raises(SystemExit, match="trained with other adversarial losses; give the same"):
         paper(tmp_path, "happy", local_adversarial=0.0).load()
+    with pytest.raises(SystemExit, match="--optimiser adam, not muon; give the same"):
+        paper(tmp_path, "happy", optimiser="muon").load()
     path = tmp_path / "checkpoint.pt"
     state = torch.load(path, weights_only=True)
     del state["model"]["rgb.bias"]
@@ -252,6 +267,7 @@ def test_clips_train_the_papers_generator_from_the_command_line(
             "--apart must name --expressions too",
         ),
         (("--clips", "x"), "give --preset paper"),
+        (("--data", "x", "--preset", "paper", "--optimiser", "muon"), "--preset paper takes adam"),
         (("--preset", "paper"), "one of the arguments --data --clips is required"),
         (("--preset", "paper", "--clips", "nowhere"), "there is no folder nowhere"),
         (("--data", "nowhere"), "the data root nowhere has no folder portraits/"),
