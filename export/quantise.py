@@ -30,7 +30,7 @@ from onnxruntime.quantization import (
     quantize_static,
 )
 
-from moue.actions import action_vector
+from moue.actions import HEAD_TURNS, action_vector
 from moue.animator import Animator
 from moue.bundle import MANIFEST, Bundle, GraphFile, load_bundle
 from moue.errors import MoueError, NoFaceError
@@ -115,13 +115,14 @@ class _Features(CalibrationDataReader):
     def _read(
         self, animator: Animator, photos: Iterable[Path]
     ) -> Iterator[dict[str, NDArray[np.float16]]]:
-        vectors = np.stack(
-            [
-                action_vector({name: degree * w for name, w in weights.items()}, animator.actions)
-                for weights in animator.bundle.expressions.values()
-                for degree in DEGREES
-            ]
-        )
+        shown = [
+            {name: degree * w for name, w in weights.items()}
+            for weights in animator.bundle.expressions.values()
+            for degree in DEGREES
+        ]
+        turns = set(HEAD_TURNS) & set(animator.actions)
+        shown += [{name: way} for name in sorted(turns) for way in (-1.0, 1.0)]
+        vectors = np.stack([action_vector(weights, animator.actions) for weights in shown])
         for photo in photos:
             try:
                 face = animator.prepare(photo).faces[0]

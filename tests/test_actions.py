@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from moue.actions import (
     ACTIONS,
     EXPRESSIONS,
+    FACE_ACTIONS,
     ActionCurve,
     Expression,
     action_vector,
+    in_mirror,
     parse_fps,
 )
 from moue.errors import ActionError, CurveError, MoueError
@@ -26,14 +28,44 @@ HUGE = pytest.param(10**5000, id="huge")
 NAMES = ("jawOpen", "mouthSmileLeft", "eyeBlinkRight")
 
 
-def test_actions_are_arkits_but_for_the_tongue() -> None:
-    assert len(ACTIONS) == len(set(ACTIONS)) == 51
+def test_actions_are_arkits_but_for_the_tongue_and_turns_of_the_head() -> None:
+    assert len(FACE_ACTIONS) == len(set(FACE_ACTIONS)) == 51
+    assert (*FACE_ACTIONS, "headYaw", "headPitch", "headRoll") == ACTIONS
     assert "tongueOut" not in ACTIONS
     mirrored = {
         name.replace("Left", "Right") if "Left" in name else name.replace("Right", "Left")
         for name in ACTIONS
     }
     assert mirrored == set(ACTIONS)
+
+
+def test_a_turn_of_the_head_is_signed() -> None:
+    turned = {"headYaw": -1, "headRoll": -0.25, "headPitch": 0.5}
+    vector = action_vector(turned, ("headYaw", "jawOpen", "headPitch", "headRoll"))
+    assert vector.tolist() == [-1, 0, 0.5, -0.25]
+    assert Expression("", turned).at(0.5) == {
+        "headYaw": -0.5,
+        "headRoll": -0.125,
+        "headPitch": 0.25,
+    }
+    curve = ActionCurve(("headYaw",), np.array([[-1], [1]]))
+    assert ActionCurve.from_json(curve.to_json()).values.tolist() == [[-1], [1]]
+    for name, low in (("headYaw", -1), ("jawOpen", 0)):
+        wrong = rf"must be a number in \[{low}, 1\]"
+        with pytest.raises(ActionError, match=f"action '{name}' {wrong}"):
+            action_vector({name: low - 0.01}, (name,))
+        with pytest.raises(ActionError, match=rf"action 0 \({name}\) {wrong}"):
+            action_vector([low - 0.01], (name,))
+        with pytest.raises(CurveError, match=rf"'{name}' must be in \[{low}, 1\]"):
+            ActionCurve((name,), np.array([[low - 0.01]]))
+
+
+def test_a_mirror_turns_a_head_the_other_way() -> None:
+    asked = {"headYaw": 0.5, "headPitch": 0.25, "headRoll": -1, "eyeBlinkLeft": 1}
+    seen = {"headYaw": -0.5, "headPitch": 0.25, "headRoll": 1, "eyeBlinkRight": 1}
+    vector = action_vector(asked, ACTIONS)
+    assert np.array_equal(in_mirror(vector), action_vector(seen, ACTIONS))
+    assert np.array_equal(in_mirror(in_mirror(vector)[None])[0], vector)
 
 
 def test_expressions_use_known_actions_evenly() -> None:

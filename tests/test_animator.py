@@ -46,7 +46,7 @@ def test_rest_is_the_photo_bit_for_bit(
     animator: moue.Animator, portrait: moue.Portrait, portrait_photo: Photo
 ) -> None:
     rest = {name: 0.0 for name in HAPPY.weights}
-    for weights in ({}, rest, np.zeros(51), [-0.0] * 51, [1e-60] * 51):
+    for weights in ({}, rest, np.zeros(54), [-0.0] * 54, [1e-60] * 54):
         frame = animator.frame(portrait, weights)
         assert np.array_equal(frame, portrait_photo)
         assert frame.flags.writeable
@@ -104,8 +104,8 @@ def test_batches_give_the_same_frames(
         ({"jawOpen": 1e30}, "'jawOpen'"),
         ({"jawOpen": -0.1}, "'jawOpen'"),
         ({"jawopen": 0.1}, "did you mean jawOpen"),
-        ([0.0] * 50 + [float("nan")], r"action 50 \(noseSneerRight\)"),
-        ([0.0] * 50, r"shape \(51,\)"),
+        ([0.0] * 50 + [float("nan")] + [0.0] * 3, r"action 50 \(noseSneerRight\)"),
+        ([0.0] * 50, r"shape \(54,\)"),
         ("jawOpen", "shape"),
         (None, "shape"),
     ],

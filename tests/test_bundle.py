@@ -33,7 +33,7 @@ def copied(tiny_bundle: Path, tmp_path: Path) -> Path:
 def test_loads_by_path_and_by_name(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bundle = load_bundle(tiny_bundle)
     assert bundle.folder == tiny_bundle
-    assert (bundle.manifest.name, bundle.input_size, len(bundle.actions)) == ("tiny", 32, 51)
+    assert (bundle.manifest.name, bundle.input_size, len(bundle.actions)) == ("tiny", 32, 54)
     assert [level.size for level in bundle.levels] == [4, 8, 16]
     assert bundle.expressions == EXPRESSIONS
     assert bundle.encoder_bytes() == (tiny_bundle / "encoder.onnx").read_bytes()

@@ -86,12 +86,12 @@ def test_the_animator_offers_those_it_can_play(
     tiny_bundle: Path, animator: moue.Animator, portrait: moue.Portrait
 ) -> None:
     save_expression("wink", WINK)
-    save_expression("turned", {"headYaw": 1.0}, actions=["headYaw"])
+    save_expression("licked", {"tongueOut": 1.0}, actions=["tongueOut"])
     assert list(animator.expressions) == [*EXPRESSIONS, "wink"]
     frame = animator.frame(portrait, moue.expression("wink"))
     assert np.array_equal(frame, animator.frame(portrait, WINK))
-    with pytest.raises(ActionError, match="unknown action 'headYaw'"):
-        animator.frame(portrait, moue.expression("turned"))
+    with pytest.raises(ActionError, match="unknown action 'tongueOut'"):
+        animator.frame(portrait, moue.expression("licked"))
 
 
 def test_a_bundles_own_come_first() -> None:
@@ -144,7 +144,9 @@ def test_weights_that_are_refused(folder: Path, weights: Any, message: str) -> N
     assert not folder.exists()
 
 
-@given(st.lists(st.floats(0, 1, width=32), min_size=51, max_size=51).filter(any))
+@given(
+    st.lists(st.floats(0, 1, width=32), min_size=len(ACTIONS), max_size=len(ACTIONS)).filter(any)
+)
 def test_what_is_saved_comes_back_bit_for_bit(weights: list[float]) -> None:
     save_expression("x", weights)
     back = moue.actions.action_vector(expression("x"), ACTIONS)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from moue import performers
-from moue.actions import ACTIONS, MIRRORED
+from moue.actions import ACTIONS, in_mirror
 from moue.performers import RemotePerformer
 from moue.video.feed import Fresh
 from moue.wire import Received
@@ -35,11 +35,11 @@ class Lines:
 
 def test_left_and_right_change_places_in_a_mirror():
     vector = np.arange(len(ACTIONS))
-    names = dict(zip(ACTIONS, vector[MIRRORED], strict=True))
+    names = dict(zip(ACTIONS, in_mirror(vector), strict=True))
     assert names["eyeBlinkLeft"] == ACTIONS.index("eyeBlinkRight")
     assert names["jawRight"] == ACTIONS.index("jawLeft")
     assert names["jawOpen"] == ACTIONS.index("jawOpen")
-    assert np.array_equal(vector[MIRRORED][MIRRORED], vector)
+    assert np.array_equal(in_mirror(in_mirror(vector)), vector)
 
 
 @pytest.mark.parametrize("mirror", [False, True])

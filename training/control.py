@@ -10,11 +10,15 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from scipy.stats import spearmanr
 
-from moue.actions import mirrored
+from moue.actions import HEAD_TURNS, mirrored
 from training.teacher.gaze import LOOKS
 
-REGIONS = ("brow", "eye", "look", "cheek", "nose", "jaw", "mouth")
-HEADLINE = ("jawOpen", "eyeBlink", "mouthSmile", "browInnerUp", "mouthPucker", *LOOKS)
+REGIONS = ("brow", "eye", "look", "cheek", "nose", "jaw", "mouth", "head")
+HEADLINE = (
+    *("jawOpen", "eyeBlink", "mouthSmile", "browInnerUp", "mouthPucker"),
+    *LOOKS,
+    *HEAD_TURNS,
+)
 # Faces move these as one.
 _TOGETHER = {"jaw": "mouth", "cheek": "eye", "nose": "mouth", "look": "eye"}
 CELL, LABELS = 13, 130  # px, of the leakage picture

@@ -4,8 +4,8 @@
 
 For every held-out neutral face, expression and degree: by how much MediaPipe's blendshape scores
 rise, how they follow the degree, what changes where nothing should, how close the frame is to the
-teacher's, and, for `pairs`, to the real smile. Writes report.json, report.md, sheet.png and strip.png,
-twelve frames of a rise. With `--control` every action is asked for alone, and what it moves and leaves
+teacher's, and, for `pairs`, to the real smile; and how close a turned head is. Writes report.json,
+report.md, sheet.png, turns.png and strip.png, twelve frames of a rise. With `--control` every action is asked for alone, and what it moves and leaves
 is written to control.json and control.png, and drawn on one face in actions.png.
 """
 
@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -29,7 +29,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from tqdm import tqdm
 
 from moue import Animator, Portrait, expression, kernels
-from moue.actions import ACTIONS, EXPRESSIONS, action_vector
+from moue.actions import ACTIONS, EXPRESSIONS, HEAD_TURNS, action_vector
 from training.control import HEADLINE, Control, draw_matrix, is_own, measure
 from training.data.faces import FaceCrop, load_faces, prepare
 from training.data.sources import align, make_teacher, pair_degree
@@ -37,9 +37,11 @@ from training.data.view import View, composed
 from training.intact import difference_outside, motion_of_rims
 from training.scores import BlendshapeScorer
 from training.teacher.head import carried
-from training.teacher.render import Teacher
+from training.teacher.render import FaceFit, Teacher
+from training.teacher.turn import Turner
 
 DEGREES = tuple(k / 10 for k in range(11))
+TURNS = tuple({name: way} for name in HEAD_TURNS for way in (-1.0, 1.0))
 CONTROL_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 STRIP = 12  # frames
 ACROSS = 9  # actions in a row
@@ -96,9 +98,9 @@ def evaluate(
     faces: list[FaceCrop],
     smiles: dict[str, FaceCrop],
     data: Path,
-    sheet: Path,
+    out: Path,
 ) -> Report:
-    """Measures every expression at every degree on the faces; draws a sheet of the first eight.
+    """Measures every expression at every degree on the faces; draws sheets of eight of them.
 
     Args:
         animator: with the bundle to measure.
@@ -106,8 +108,9 @@ def evaluate(
         faces: neutral faces.
         smiles: the smiling photo of the same person, by identity, where there is one.
         data: the data root.
-        sheet: PNG to write.
+        out: folder that sheet.png and turns.png are written to.
     """
+    turner = Turner(teacher.head)
     report = Report([face.name for face in faces])
     scores: dict[str, list[list[dict[str, float]]]] = defaultdict(list)
     likeness: dict[str, list[tuple[float, float]]] = defaultdict(list)
@@ -115,6 +118,7 @@ def evaluate(
     uneven = 0.0
     smile_ssim: list[tuple[float, float, float]] = []
     rows: list[list[NDArray[np.uint8]]] = []
+    turned: list[list[NDArray[np.uint8]]] = []
     with BlendshapeScorer(data / "models" / "face_landmarker.task") as scorer:
         for face in tqdm(faces, "evaluate", disable=None):
             portrait = animator.prepare(data / "portraits" / f"{face.name}.jpg")
@@ -123,6 +127,20 @@ def evaluate(
             view = View.plain(VIEW * face.square.to_crop(), VIEW)
             fit = teacher.fit(face.photo, face.landmarks, face.scores)
             own = view.resample(face.photo).astype(np.float32) / 255
+
+            def taught(
+                weights: Mapping[str, float],
+                fit: FaceFit = fit,
+                view: View = view,
+                own: NDArray[np.float32] = own,
+            ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+                """What the teacher makes of the face, and where it is one."""
+                asked = np.asarray(action_vector(weights, ACTIONS))
+                moved = teacher.move(fit, asked)
+                made = teacher.render(fit, asked, view.to_layer, VIEW, moved)
+                made = turner.layers(made, fit, moved, asked, view.to_layer)
+                return _bytes(composed(own, made)), made.face > 0
+
             for name in EXPRESSIONS:
                 frames = list(animator.frames(portrait, expression(name).degrees(DEGREES)))
                 views = [look(portrait, frame) for frame in frames]
@@ -130,12 +148,7 @@ def evaluate(
                 outside = max(outside, difference_outside(portrait, frames[-1]))
                 uneven = max(uneven, unevenness(views))
                 rest = max(rest, int(np.abs(frames[0].astype(int) - portrait.photo).max()))
-                true = teacher.render(
-                    fit, np.asarray(action_vector(EXPRESSIONS[name], ACTIONS)), view.to_layer, VIEW
-                )
-                likeness[name].append(
-                    similarity(views[-1], _bytes(composed(own, true)), true.face > 0)
-                )
+                likeness[name].append(similarity(views[-1], *taught(EXPRESSIONS[name])))
                 row.append(views[-1])
                 if name == "happy" and face.identity in smiles:
                     side = animator.bundle.input_size
@@ -144,6 +157,11 @@ def evaluate(
                     shown = [look(portrait, frame, side) for frame in frames]
                     smile_ssim.append(best_likeness(shown, real, inside))
             rows.append(row)
+            if set(HEAD_TURNS) <= set(animator.actions):
+                poses = [look(portrait, frame) for frame in animator.frames(portrait, TURNS)]
+                for turn, pose in zip(TURNS, poses, strict=True):
+                    likeness[next(iter(turn))].append(similarity(pose, *taught(turn)))
+                turned.append([still, *poses])
     report.rises, report.figures = figures(scores)
     glasses, skin = motion_of_rims(animator, teacher, faces)
     shares = [f["share"] for f in report.figures]
@@ -172,7 +190,11 @@ def evaluate(
             "SSIM of the best degree of happy": float(best),
             "that degree": float(degree),
         }
-    draw_sheet(rows[:: max(1, len(rows) // 8)][:8], ["photo", *EXPRESSIONS], sheet)
+    eight = slice(None, None, max(1, len(rows) // 8))
+    draw_sheet(rows[eight][:8], ["photo", *EXPRESSIONS], out / "sheet.png")
+    if turned:
+        titles = [f"{name} {way:+g}" for turn in TURNS for name, way in turn.items()]
+        draw_sheet(turned[eight][:8], ["photo", *titles], out / "turns.png")
     return report
 
 
@@ -383,8 +405,8 @@ def main() -> None:
             (arguments.out / "control.json").write_text(json.dumps(kept, indent=1) + "\n")
             print("\n".join(f"{name}: {value:.3f}" for name, value in control.summary().items()))
             return
-        teacher, sheet = make_teacher(arguments.data, everyone), arguments.out / "sheet.png"
-        report = evaluate(animator, teacher, faces, smiles, arguments.data, sheet)
+        teacher = make_teacher(arguments.data, everyone)
+        report = evaluate(animator, teacher, faces, smiles, arguments.data, arguments.out)
         draw_strip(animator, first, arguments.out / "strip.png")
     (arguments.out / "report.json").write_text(json.dumps(vars(report), indent=1) + "\n")
     (arguments.out / "report.md").write_text(report.table())

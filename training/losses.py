@@ -13,6 +13,7 @@ from training.teacher.mouth import MOUTH_WINDOW
 
 Batch = dict[str, Tensor]
 STILL = 0.1  # px of mean motion at which a frame begins to count in full
+MOST = 6.0  # px of it after which errors are forgiven no more: a head that turns does not hide its face
 EYES = ((36, 39), (42, 45))  # their corners among iBUG's 68 points
 EYE_CARE = 3.0  # how much more an error counts at an eye: small in the square, large to who looks
 EYE_REACH = 0.5  # of an eye's width: how far around its centre that goes
@@ -24,7 +25,7 @@ class LossWeights:
     """One weight per term; 0 switches it off.
 
     reconstruction: L1 on the frame (the paper's L_r); flow: error against the teacher's, relative to
-    all that moves, so that a blink counts as much as a laugh; mask, colour: what the teacher paints;
+    all that moves, up to a point, so that a blink counts as much as a laugh; mask, colour: what the teacher paints;
     place: where its mouth is looked up, in widths and heights of the mouth's picture;
     temporal: R_t (eq. 5) with Δa = 0.1; landmarks: L_k; global_adversarial, local_adversarial: D_g
     on the frame and D_l on the mouth (eq. 3, 4).
@@ -58,7 +59,7 @@ def edge_losses(layers: Layers, frames: Tensor, batch: Batch) -> dict[str, Tenso
     care = 1 + EYE_CARE * _eyes(batch["landmarks"], size)
     weight = (0.15 + torch.maximum(batch["face"], mouth)) * (1 + travel / 4) * (1 - hidden) * care
     error = size * (layers.flow - batch["flow"]).abs().sum(1, keepdim=True)
-    whole = (travel * weight).mean((1, 2, 3))
+    whole = (travel * weight).mean((1, 2, 3)).clamp(max=MOST)
     near = _around((4 * mask).clamp(max=1))
     mask_error = (layers.mask - mask).abs() * (0.05 + near) * care
     colour_error = (layers.colour - batch["colour"]).abs().sum(1, keepdim=True) * mask * care

@@ -26,10 +26,14 @@ class Muon(Optimizer):
         weights: parameters [out, …], each one matrix, or [n, out, in], n matrices.
         lr: learning rate: a step's root mean square is a fifth of it, about Adam's.
         momentum: of the mean gradient, looked ahead by one step (Nesterov's).
+        pace: float [n], how many times as fast each of n matrices in one weight goes; None: once.
     """
 
-    def __init__(self, weights: Iterable[Tensor], lr: float, momentum: float) -> None:
+    def __init__(
+        self, weights: Iterable[Tensor], lr: float, momentum: float, pace: Tensor | None = None
+    ) -> None:
         super().__init__(weights, {"lr": lr, "momentum": momentum})
+        self.pace = pace
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
@@ -46,8 +50,10 @@ class Muon(Optimizer):
                 ahead = torch.lerp(weight.grad, mean, group["momentum"])
                 matrices = ahead if ahead.dim() == 3 else ahead.flatten(1)[None]
                 length = AS_ADAM * max(matrices.shape[1:]) ** 0.5
-                turned = orthogonal(matrices).reshape(weight.shape)
-                weight.sub_(turned, alpha=group["lr"] * length)
+                turned = orthogonal(matrices)
+                if self.pace is not None and ahead.dim() == 3:
+                    turned *= self.pace[:, None, None]
+                weight.sub_(turned.reshape(weight.shape), alpha=group["lr"] * length)
         return loss
 
 

@@ -25,6 +25,10 @@ CLIP_SIZE, CLIP_FPS, SECONDS_EACH = 288, 20, 1.4
 ACTIONS = (
     "jawOpen", "mouthPucker", "mouthLeft", "mouthSmileLeft", "browInnerUp", "browDownRight", "eyeBlinkLeft",
 )  # fmt: skip
+TURNS = (
+    ("headYaw", -1.0), ("headYaw", 1.0), ("headPitch", -1.0), ("headPitch", 1.0),
+    ("headRoll", -1.0), ("headRoll", 1.0),
+)  # fmt: skip
 
 
 def main() -> None:
@@ -45,9 +49,12 @@ def main() -> None:
         rows = [
             [shown({}), *(shown(dict(weights)) for weights in EXPRESSIONS.values())],
             [shown({name: 1.0}) for name in ACTIONS],
+            [shown({}), *(shown({name: way}) for name, way in TURNS)],
         ]
         draw_sheet(rows[:1], ["photo", *EXPRESSIONS], arguments.output / "expressions.jpg")
-        draw_sheet(rows[1:], list(ACTIONS), arguments.output / "actions.jpg")
+        draw_sheet(rows[1:2], list(ACTIONS), arguments.output / "actions.jpg")
+        titles = ["photo", *(f"{name} {way:+g}" for name, way in TURNS)]
+        draw_sheet(rows[2:], titles, arguments.output / "turns.jpg")
         curves = [expression(name).pulse(SECONDS_EACH, CLIP_FPS) for name in EXPRESSIONS]
         frames = chain.from_iterable(animator.frames(portrait, curve) for curve in curves)
         clip = arguments.output / "expressions.webp"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from onnx import TensorProto, numpy_helper
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from moue.actions import ACTIONS
 from moue.bundle import load_bundle
 from training.data.stream import Samples
 from training.generator import FLOW_UNIT, OUTPUTS, PLACE_UNIT, EdgeGenerator
@@ -29,18 +30,21 @@ class StructureError(ValueError):
 
 
 @torch.no_grad()
-def revive(generator: nn.Module, folder: Path, samples: Samples) -> None:
-    """Gives a generator the weights of a bundle's folder, as exact as their FP16 is.
+def revive(generator: nn.Module, folder: Path, samples: Samples) -> tuple[str, ...]:
+    """Gives a generator of all actions the weights of a bundle's folder, as exact as their FP16 is.
 
     Batch normalisation, which export folds into the convolutions, gets its statistics from the
     samples' photos, and the scale and offset with which it changes nothing.
+
+    Returns:
+        The actions that the bundle knows.
 
     Raises:
         BundleError: the bundle is missing or damaged.
         StructureError: the bundle's generator is of another preset, or built otherwise.
     """
     bundle = load_bundle(folder)
-    if not isinstance(generator, EdgeGenerator) or len(bundle.actions) != generator.actions:
+    if not isinstance(generator, EdgeGenerator) or not set(bundle.actions) <= set(ACTIONS):
         raise StructureError(folder)
     tensors = {
         tensor.name.removeprefix("generator."): torch.from_numpy(_single(tensor))
@@ -48,23 +52,32 @@ def revive(generator: nn.Module, folder: Path, samples: Samples) -> None:
         for tensor in bundle.graph(name).graph.initializer
     }
     try:
-        _copy(tensors, generator)
+        _copy(tensors, generator, bundle.actions)
         photos = torch.stack([samples[i]["photo"] for i in range(PHOTOS)])
         _normalise_nothing(generator, tensors, photos.to(generator.window.device))
     except KeyError:
         raise StructureError(folder) from None
+    return bundle.actions
 
 
-def _copy(tensors: dict[str, Tensor], generator: EdgeGenerator) -> None:
+def grown(residual: Tensor, actions: Sequence[str]) -> Tensor:
+    """Residual weights [m, …] of some actions as those [n, …] of all: the others do nothing yet."""
+    whole = residual.new_zeros(len(ACTIONS), *residual.shape[1:])
+    whole[[ACTIONS.index(name) for name in actions]] = residual
+    return whole
+
+
+def _copy(tensors: dict[str, Tensor], generator: EdgeGenerator, actions: Sequence[str]) -> None:
     """Everything but the normalisation."""
-    residuals = _residuals(generator, tensors)
+    residuals = _residuals(generator, tensors, len(actions))
     last = f"decoder.up.{len(generator.decoder.up) - 1}"
     weight, bias = _last_convolution(tensors)
     tensors |= {f"{last}.weight": weight, f"{last}.bias": bias}
     for name, parameter in generator.named_parameters():
         owner = generator.get_submodule(name.rpartition(".")[0])
         if name.endswith(".residual"):
-            parameter.copy_(next(residuals).view_as(parameter))
+            residual = next(residuals).reshape(len(actions), *parameter.shape[1:])
+            parameter.copy_(grown(residual, actions))
         elif not isinstance(owner, nn.BatchNorm2d):
             parameter.copy_(_of_shape(tensors, name, parameter))
 
@@ -79,11 +92,13 @@ def _of_shape(tensors: dict[str, Tensor], name: str, wanted: Tensor) -> Tensor:
     return tensors[name]
 
 
-def _residuals(generator: EdgeGenerator, tensors: dict[str, Tensor]) -> Iterator[Tensor]:
+def _residuals(
+    generator: EdgeGenerator, tensors: dict[str, Tensor], actions: int
+) -> Iterator[Tensor]:
     """The weights of every e_i, level by level: each a 1×1 convolution, whose name export loses."""
     for level in generator.levels:
         if level.residual:
-            shape = (generator.actions * level.skip, level.trunk, 1, 1)
+            shape = (actions * level.skip, level.trunk, 1, 1)
             name = next((name for name, x in tensors.items() if x.shape == shape), None)
             if name is None:
                 raise KeyError(f"residuals of level {level.size}")

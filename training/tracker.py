@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from moue.actions import ACTIONS, MIRRORED
+from moue.actions import ACTIONS, FACE_ACTIONS, MIRRORED
 from moue.bundle import BUNDLES
 from moue.crop import import_mediapipe, quiet_stderr
 from moue.tracking.mesh import Mesh, lay, place
@@ -107,7 +107,7 @@ def _moves(
         photo = view.resample(view.shade(face.photo)).astype(np.float32) / 255
         picture = np.clip(np.rint(composed(photo, layers) * 255), 0, 255).astype(np.uint8)
         if (moved := measure(picture)) is not None:
-            yield rest, moved, actions
+            yield rest, moved, actions[: len(FACE_ACTIONS)]
 
 
 def _view(face: FaceCrop, random: Random) -> View:
@@ -125,7 +125,7 @@ def draw_moves(random: Random) -> NDArray[np.float32]:
         return draw_actions(random)
     actions = np.zeros(len(ACTIONS), np.float32)
     for _ in range(random.integers(1, 7)):
-        index = random.integers(len(ACTIONS))
+        index = random.integers(len(FACE_ACTIONS))
         weight = np.float32(random.uniform(0.1, 1.0))
         actions[index] = weight
         if random.random() < 0.5:
@@ -145,7 +145,7 @@ def mean_face(rest: NDArray[np.float32], canonical: NDArray[np.float64]) -> Mesh
 
 def possible(moves: Moves) -> Moves:
     """Those in which nothing moves both ways at once."""
-    pairs = np.array([[ACTIONS.index(name) for name in pair] for pair in OPPOSITES])
+    pairs = np.array([[FACE_ACTIONS.index(name) for name in pair] for pair in OPPOSITES])
     keep = ~(moves.actions[:, pairs] > 0).all(axis=2).any(axis=1)
     return Moves(*(column[keep] for column in vars(moves).values()))
 
@@ -195,7 +195,7 @@ def correlations(regressor: Regressor, moves: Moves) -> dict[str, float]:
     back = np.array(read)
     return {
         name: float(np.corrcoef(moves.actions[:, k], back[:, k])[0, 1])
-        for k, name in enumerate(ACTIONS)
+        for k, name in enumerate(FACE_ACTIONS)
     }
 
 
@@ -209,7 +209,7 @@ def save(regressor: Regressor, path: Path, training: dict[str, object]) -> None:
         "schema": 1,
         "sha256": hashlib.sha256(data).hexdigest(),
         "bytes": len(data),
-        "actions": list(ACTIONS),
+        "actions": list(FACE_ACTIONS),
         "training": training,
         "licence": "Apache-2.0",
     }

@@ -54,11 +54,12 @@ from training.losses import Batch, LossWeights, edge_losses, paper_losses, tempo
 from training.muon import Muon
 from training.paper import PaperGenerator
 from training.ranks import Ranks, joined
-from training.revive import StructureError, revive
+from training.revive import StructureError, grown, revive
 
 DELTA = 0.1  # Δa of R_t
 MAX_GRADIENT = 5.0  # norm that gradients are clipped to
 CRITIC_RATE = 2e-4
+NEW_PACE = 10.0  # times as fast as others, an action that the weights begun with do not know
 SHAPING = ("preset", "expressions", "channels")  # what a checkpoint's weights depend on
 MOVING = ("optimiser",)  # what the rest of it does
 # What each discriminator is shown: D_g the frame, D_l the mouth.
@@ -86,9 +87,9 @@ def has_bfloat16(device: torch.device) -> bool:
 
 
 def make_optimisers(
-    config: TrainConfig, model: EdgeGenerator | PaperGenerator
+    config: TrainConfig, model: EdgeGenerator | PaperGenerator, pace: Tensor
 ) -> list[torch.optim.Optimizer]:
-    """What moves a model's parameters, each of them by one."""
+    """What moves a model's parameters, each of them by one; `pace` [n]: actions, how fast."""
     matrices = []
     if config.optimiser == "muon" and isinstance(model, EdgeGenerator):
         matrices = model.inner_weights()
@@ -98,7 +99,7 @@ def make_optimisers(
         torch.optim.Adam(rest, config.rate, (config.momentum, 0.99))
     ]
     if matrices:
-        optimisers.append(Muon(matrices, config.rate, config.momentum))
+        optimisers.append(Muon(matrices, config.rate, config.momentum, pace))
     return optimisers
 
 
@@ -131,7 +132,8 @@ class Trainer:
                 parameter.data = parameter.data.contiguous(memory_format=self.layout)
         self.model = model
         self.average = {k: v.detach().clone().float() for k, v in model.state_dict().items()}
-        self.optimisers = make_optimisers(config, model)
+        self.pace = torch.ones(len(ACTIONS), device=device)
+        self.optimisers = make_optimisers(config, model, self.pace)
         used = [name for name in VIEWS if getattr(weights, name)]
         papers = config.preset == "paper"
         critics = {name: Discriminator(config.channels, papers) for name in used}
@@ -152,6 +154,7 @@ class Trainer:
             "actions": list(ACTIONS),
             "model": self.model.state_dict(),
             "average": self.average,
+            "pace": self.pace,
             "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
             "critics": self.critics.state_dict(),
             "critic_optimiser": self.critic_optimiser.state_dict(),
@@ -166,6 +169,7 @@ class Trainer:
         """Takes a run up where its checkpoint left it."""
         state = self._read(self.out / "checkpoint.pt", "model", (*SHAPING, *MOVING))
         self.average = state["average"]
+        self.pace.copy_(state["pace"])
         for optimiser, held in zip(self.optimisers, state["optimisers"], strict=True):
             optimiser.load_state_dict(held)
         try:
@@ -179,15 +183,20 @@ class Trainer:
         self.step, self.spent = state["step"], state["spent"]
 
     def start_from(self, weights: Path, samples: Samples) -> None:
-        """Begins a new run with a bundle's weights, or the averaged ones of a checkpoint."""
+        """Begins a new run with a bundle's weights, or the averaged ones of a checkpoint.
+
+        Actions that they do not know begin as nothing, and have a way to go: they go faster.
+        """
         if weights.is_dir():
             try:
-                revive(self.model, weights, samples)
+                known = revive(self.model, weights, samples)
             except (MoueError, StructureError) as error:
                 raise SystemExit(f"training.train: error: {error}") from None
-            self.average = {k: v.clone().float() for k, v in self.model.state_dict().items()}
         else:
-            self.average = self._read(weights, "average", SHAPING)["average"]
+            known = self._read(weights, "average", SHAPING)["actions"]
+        new = [index for index, name in enumerate(ACTIONS) if name not in known]
+        self.pace[new] = NEW_PACE
+        self.average = {k: v.clone().float() for k, v in self.model.state_dict().items()}
 
     def _read(self, path: Path, weights: str, alike: tuple[str, ...]) -> dict[str, Any]:
         """A checkpoint, its `model` or `average` taken over; settings `alike` must be its own."""
@@ -201,6 +210,9 @@ class Trainer:
                     f"training.train: error: {path} was trained with --{name} {other or 'none'}, "
                     f"not {mine or 'none'}; give the same"
                 )
+        if weights == "average" and isinstance(self.model, EdgeGenerator):
+            held = state["average"]
+            held |= {k: grown(v, state["actions"]) for k, v in held.items() if "residual" in k}
         try:
             self.model.load_state_dict(state[weights])
         except RuntimeError:

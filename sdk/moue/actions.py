@@ -1,7 +1,8 @@
 """Actions, expressions and action curves: what a face is asked to do, and when.
 
-An action vector `a` is float32 [n], one weight in [0, 1] per action; an expression is a named
-vector; a curve is float32 [T, n] with a frame rate. The left of a name is the subject's left.
+An action vector `a` is float32 [n], one weight in [0, 1] per action, in [-1, 1] for a turn of the head;
+an expression is a named vector; a curve is float32 [T, n] with a frame rate. The left of a name is the
+subject's left.
 """
 
 from __future__ import annotations
@@ -41,11 +42,15 @@ _REST = """
     cheekPuff cheekSquintLeft cheekSquintRight noseSneerLeft noseSneerRight
 """
 # ARKit's blend shapes in ARKit's order, all but tongueOut.
-ACTIONS: tuple[str, ...] = (
+FACE_ACTIONS: tuple[str, ...] = (
     *(f"{name}Left" for name in _EYE.split()),
     *(f"{name}Right" for name in _EYE.split()),
     *_REST.split(),
 )
+# How the head turns, signed: at 1 towards the subject's left, up, and towards the left shoulder.
+HEAD_TURNS = ("headYaw", "headPitch", "headRoll")
+HEAD_TURN = 12.0  # degrees at 1
+ACTIONS = (*FACE_ACTIONS, *HEAD_TURNS)
 
 
 def mirrored(name: str) -> str:
@@ -55,8 +60,19 @@ def mirrored(name: str) -> str:
     return name.removesuffix("Right") + "Left" if name.endswith("Right") else name
 
 
-# Where each action's weight stands for a face seen in a mirror.
+# Where each action's weight stands for a face seen in a mirror, and which weights change their sign.
 MIRRORED = [ACTIONS.index(mirrored(name)) for name in ACTIONS]
+_SIGNS = np.array([-1 if name in ("headYaw", "headRoll") else 1 for name in ACTIONS], np.float32)
+
+
+def in_mirror(weights: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Weights [..., n] over `ACTIONS` of what a mirror shows."""
+    return weights[..., MIRRORED] * _SIGNS
+
+
+def least(name: str) -> float:
+    """The least weight an action takes; the most is 1."""
+    return -1.0 if name in HEAD_TURNS else 0.0
 
 
 def sides(name: str) -> tuple[str, ...]:
@@ -102,18 +118,18 @@ EXPRESSIONS: Mapping[str, Mapping[str, float]] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Expression:
-    """A named action vector; raises ActionError for a weight that is not a number in [0, 1].
+    """A named action vector; raises ActionError for a weight that is no number or out of range.
 
     Attributes:
         name: what it is called.
-        weights: weight in [0, 1] by action, at degree 1; an action left out weighs 0.
+        weights: weight by action, from `least` to 1, at degree 1; an action left out weighs 0.
     """
 
     name: str
     weights: Mapping[str, float]
 
     def __post_init__(self) -> None:
-        checked = {name: _weight(value, f"action {name!r}") for name, value in self.weights.items()}
+        checked = {name: _weight_of(name, value) for name, value in self.weights.items()}
         object.__setattr__(self, "weights", MappingProxyType(checked))
 
     def at(self, degree: float) -> dict[str, float]:
@@ -145,7 +161,7 @@ Rate: TypeAlias = int | float | str | Fraction
 
 
 def action_vector(weights: Weights, actions: Sequence[str]) -> NDArray[np.float32]:
-    """Weights by name, or in the order of `actions`, as one float32 [n] with each entry in [0, 1].
+    """Weights by name, or in the order of `actions`, as one float32 [n], each from `least` to 1.
 
     Raises:
         ActionError: naming the action or index that is unknown, not finite or out of range.
@@ -167,13 +183,14 @@ def action_vector(weights: Weights, actions: Sequence[str]) -> NDArray[np.float3
         )
     if vector.dtype.kind not in "fiu":
         for index, value in enumerate(weights):
-            _weight(value, f"action {index} ({actions[index]})")
+            _weight(value, f"action {index} ({actions[index]})", least(actions[index]))
     with np.errstate(over="ignore"):
         vector = vector.astype(np.float32)
-    wrong = np.flatnonzero(~((vector >= 0) & (vector <= 1)))
+    wrong = np.flatnonzero(~((vector >= _least(actions)) & (vector <= 1)))
     if wrong.size:
         index = int(wrong[0])
-        _weight(float(np.asarray(weights)[index]), f"action {index} ({actions[index]})")
+        value = float(np.asarray(weights)[index])
+        _weight(value, f"action {index} ({actions[index]})", least(actions[index]))
     return vector + np.float32(0)  # −0 becomes 0
 
 
@@ -183,17 +200,17 @@ def _named_vector(weights: Mapping[str, float], actions: Sequence[str]) -> NDArr
     for name, value in weights.items():
         if name not in position:
             raise ActionError(f"unknown action {name!r}{suggest(str(name), actions)}")
-        vector[position[name]] = _weight(value, f"action {name!r}")
+        vector[position[name]] = _weight_of(name, value)
     return vector
 
 
 @dataclass(frozen=True)
 class ActionCurve:
-    """What a face does over time; immutable. Raises CurveError unless every value is in [0, 1].
+    """What a face does over time; immutable. Raises CurveError for a value that is out of range.
 
     Attributes:
         actions: n different action names.
-        values: float32 [T, n] in [0, 1], read-only.
+        values: float32 [T, n], each from `least` to 1, read-only.
         fps: frames a second, exact: 29.97 is 30000/1001.
     """
 
@@ -272,11 +289,11 @@ def _curve_values(values: Any, actions: tuple[str, ...]) -> NDArray[np.float32]:
         raise CurveError(f"a curve's values must be numbers, but got {array.dtype.name}")
     with np.errstate(over="ignore"):
         curve = array.astype(np.float32) + np.float32(0)
-    wrong = np.argwhere(~((curve >= 0) & (curve <= 1)))
+    wrong = np.argwhere(~((curve >= _least(actions)) & (curve <= 1)))
     if wrong.size:
         frame, index = wrong[0]
         raise CurveError(
-            f"frame {frame}, action {actions[index]!r} must be in [0, 1], "
+            f"frame {frame}, action {actions[index]!r} must be in [{least(actions[index]):g}, 1], "
             f"but got {array[frame, index]}"
         )
     curve.setflags(write=False)
@@ -323,16 +340,24 @@ def _degree(value: Any, what: str) -> float:
         raise CurveError(str(error)) from None
 
 
-def _weight(value: Any, what: str) -> float:
-    """The value as a float in [0, 1], judged after rounding to float32 as the model sees it."""
+def _least(actions: Sequence[str]) -> NDArray[np.float32]:
+    return np.array([least(name) for name in actions], np.float32)
+
+
+def _weight_of(name: str, value: Any) -> float:
+    return _weight(value, f"action {name!r}", least(name))
+
+
+def _weight(value: Any, what: str, lowest: float = 0.0) -> float:
+    """The value as a float in [lowest, 1], judged after rounding to float32 as the model sees it."""
     if isinstance(value, Real) and not isinstance(value, bool):
         with np.errstate(over="ignore"):
             try:
-                if 0 <= np.float32(value) <= 1:
-                    return min(1.0, max(0.0, float(value))) + 0.0
+                if lowest <= np.float32(value) <= 1:
+                    return min(1.0, max(lowest, float(value))) + 0.0
             except OverflowError:
                 pass
-    raise ActionError(f"{what} must be a number in [0, 1], but got {_shown(value)}")
+    raise ActionError(f"{what} must be a number in [{lowest:g}, 1], but got {_shown(value)}")
 
 
 def _shown(value: Any) -> str:

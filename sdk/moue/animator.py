@@ -133,7 +133,7 @@ class Animator(Closing):
 
     @property
     def expressions(self) -> Mapping[str, Mapping[str, float]]:
-        """Weight in [0, 1] by action, by name: the bundle's, then those saved that it can play."""
+        """Weights by action, by name: the bundle's, then those saved that it can play."""
         known, actions = with_saved(self.bundle.expressions), set(self.actions)
         return {name: weights for name, weights in known.items() if weights.keys() <= actions}
 
@@ -166,7 +166,7 @@ class Animator(Closing):
 
         Args:
             portrait: what `prepare` returned.
-            weights: weight in [0, 1] by action name, an expression, or float [n] as in `actions`.
+            weights: weight by action name, an expression, or float [n] as in `actions`.
 
         Returns:
             uint8 RGB [H, W, 3], the photo's size; the photo itself where every weight is 0.

@@ -85,7 +85,7 @@ class Manifest:
     Attributes:
         name, preset, version: which model this is.
         actions: n action names, the order of the residuals.
-        expressions: weight in [0, 1] by action, by expression name.
+        expressions: weights by action, by expression name.
         input_size: S, pixels a side of the photo the encoder takes.
         levels: coarse to fine.
         graphs: `encoder` and `decoder`.

@@ -54,7 +54,7 @@ class Performance:
         self.frames = self.seen = 0
 
     def __iter__(self) -> Generator[dict[str, float], None, None]:
-        """Weight in [0, 1] by action, for each frame."""
+        """Weights by action, for each frame."""
         for tracked in self._tracked():
             weights = tracked.weights[self._columns]
             self.frames += 1

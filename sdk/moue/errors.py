@@ -26,7 +26,7 @@ class NoFaceError(MoueError):
 
 
 class ActionError(MoueError):
-    """An action or expression that does not exist, or a weight that is not a number in [0, 1]."""
+    """An action or expression that does not exist, or a weight that is no number or out of range."""
 
 
 class CurveError(MoueError):

@@ -7,6 +7,7 @@ EXAMPLES = {
   moue animate photo.jpg --expression happy -o happy.mp4
   moue animate photo.jpg --mix happy=0.5,surprise=0.5 --curve pulse --seconds 3 -o both.gif
   moue animate photo.jpg --action jawOpen=0.4 --action eyeBlinkLeft=1 -o wink.png
+  moue animate photo.jpg --expression happy --action headYaw=-0.5,headPitch=0.3 -o turned.mp4
   moue animate photo.jpg --expression sad --degrees 0,0.25,0.5,1 -o frames/""",
     "drive": """examples:
   moue drive photo.jpg me.mp4 -o driven.mp4
@@ -28,8 +29,9 @@ keys in the window:
   moue track --camera 0 --to ws://0.0.0.0:9000         and there:
   moue live photo.jpg --actions ws://192.168.1.10:9000
 each line: {"moue": 1, "time": s since 1970, "frame": n, "confidence": 0…1,
-            "pose": {"yaw": °, "pitch": °, "roll": °} or null, "actions": {"jawOpen": 0…1, …}}
-osc:// sends a bundle a frame: /moue/jawOpen 0…1 and so on, for all 51 actions, /moue/confidence 0…1,
+            "pose": {"yaw": °, "pitch": °, "roll": °} or null,
+            "actions": {"jawOpen": 0…1, …, "headYaw": -1…1, …}}
+osc:// sends a bundle a frame: /moue/jawOpen 0…1 and so on, for all 54 actions, /moue/confidence 0…1,
 /moue/frame n, and with a face /moue/pose yaw pitch roll
 ws:// listens for up to 16 readers (pip install 'moue[websocket]')""",
     "expressions": """examples:

@@ -1,7 +1,7 @@
 """Expressions by name: the six, a bundle's own, those the user saved; and mixtures of them.
 
 A saved expression is a file, `$XDG_CONFIG_HOME/moue/expressions/NAME.json` (`~/.config` where that
-is not set), with a weight in [0, 1] by action: `{"mouthSmileLeft": 0.6, "eyeBlinkLeft": 1.0}`.
+is not set), with a weight by action: `{"mouthSmileLeft": 0.6, "eyeBlinkLeft": 1.0}`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,15 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from moue.actions import ACTIONS, EXPRESSIONS, Expression, Weights, action_vector, strict_json
+from moue.actions import (
+    ACTIONS,
+    EXPRESSIONS,
+    Expression,
+    Weights,
+    action_vector,
+    least,
+    strict_json,
+)
 from moue.errors import ActionError, OutputError, one_line, suggest
 from moue.files import check_file, disk_failures, user_folder, whole_file
 
@@ -29,7 +37,7 @@ def expression(name: str, table: Mapping[str, Mapping[str, float]] = EXPRESSIONS
 
     Args:
         name: `happy sad surprise angry disgust fear`, or what it was saved as.
-        table: weight in [0, 1] by action, by name, such as a bundle's `expressions`.
+        table: weights by action, by name, such as a bundle's `expressions`.
 
     Raises:
         ActionError: there is none, or its file is damaged.
@@ -50,18 +58,18 @@ def mix(
     actions: Mapping[str, float] | None = None,
     table: Mapping[str, Mapping[str, float]] = EXPRESSIONS,
 ) -> Expression:
-    """A weighted sum of expressions, single actions added on top, each sum capped at 1.
+    """A weighted sum of expressions, single actions added on top, each sum kept in range.
 
     Args:
         expressions: degree in [0, 1] by expression name.
-        actions: weight in [0, 1] by action name.
+        actions: weight by action name.
         table: where the expressions are looked up before those the user saved.
     """
     total: dict[str, float] = {}
     parts = [expression(name, table).at(degree) for name, degree in expressions.items()]
     for part in (*parts, Expression("", actions or {}).weights):
         for action, weight in part.items():
-            total[action] = min(1.0, total.get(action, 0.0) + weight)
+            total[action] = min(1.0, max(least(action), total.get(action, 0.0) + weight))
     return Expression("+".join([*expressions, *(actions or {})]), total)
 
 
@@ -70,7 +78,7 @@ def save_expression(name: str, weights: Weights, actions: Sequence[str] = ACTION
 
     Args:
         name: letters, digits, `-` and `_`, beginning with a letter; up to 48.
-        weights: weight in [0, 1] by action name, an expression, or float [n] as in `actions`.
+        weights: weight by action name, an expression, or float [n] as in `actions`.
         actions: the n action names there are.
 
     Returns:

@@ -115,7 +115,8 @@ def _add_action(group: argparse._ActionsContainer) -> None:
         type=_pairs,
         action="append",
         default=[],
-        help="one ARKit action, such as jawOpen=0.4; added to the expression; may be repeated",
+        help="one action, such as jawOpen=0.4, or a turn of the head, such as headYaw=-0.5; "
+        "added to the expression; may be repeated",
     )
 
 

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from moue.actions import ACTIONS, MIRRORED
+from moue.actions import ACTIONS, in_mirror
 from moue.tracking import Tracked, Tracker
 from moue.tracking.smoothing import LONGEST_STEP, Presence
 from moue.video.feed import Feed
@@ -25,7 +25,7 @@ class Moment:
 
     Attributes:
         captured: when its picture was taken or its line came, on `time.monotonic()`'s clock.
-        weights: float32 [51] in [0, 1] over `moue.actions.ACTIONS`.
+        weights: float32 [n] over `moue.actions.ACTIONS`.
         confidence: in [0, 1]; 0 where no one moves the portrait.
         fresh: False where nothing new came and the portrait only goes on easing to rest.
         tracked: all that was seen, where a face was tracked here.
@@ -130,4 +130,4 @@ class RemotePerformer:
 
 
 def _turned(weights: NDArray[np.float32], mirror: bool) -> NDArray[np.float32]:
-    return weights[MIRRORED] if mirror else weights
+    return in_mirror(weights) if mirror else weights

@@ -32,7 +32,7 @@ def test_drive(drive, moue, animate, performance, photo, tmp_path):
     video = read_frames(out)
     assert (video.fps, len(list(video))) == (NTSC, 16)
     saved = ActionCurve.from_json(curve)
-    assert (saved.fps, len(saved), len(saved.actions)) == (NTSC, 16, 51)
+    assert (saved.fps, len(saved), len(saved.actions)) == (NTSC, 16, 54)
     assert animate("--curve", curve, "-o", tmp_path / "again.mp4").code == 0
     for one, other in zip(video, read_frames(tmp_path / "again.mp4"), strict=True):
         assert np.abs(one.astype(int) - other).mean() < 1

@@ -11,7 +11,7 @@ def test_export(moue, tiny_bundle, tmp_path, fp32):
     ran = moue("export", "--bundle", tiny_bundle, "-o", tmp_path / "g.onnx", *["--fp32"][:fp32])
     assert (ran.code, ran.out) == (0, "")
     precision = "FP32" if fp32 else "FP16"
-    assert ran.err.startswith(f"{tmp_path}/g.onnx: {precision}, 51 actions, ")
+    assert ran.err.startswith(f"{tmp_path}/g.onnx: {precision}, 54 actions, ")
     assert ran.err.endswith(("at most 0 of 255 levels\n", "at most 1 of 255 levels\n"))
     assert [each.name for each in onnx.load(tmp_path / "g.onnx").graph.input] == [
         "photo",

@@ -5,20 +5,21 @@ from random import Random
 import numpy as np
 import pytest
 
-from moue.actions import ACTIONS
+from moue.actions import FACE_ACTIONS
 from moue.errors import OutputError, UsageError
 from moue.tracking.neutral import Calibration, Neutral
 from moue.tracking.regressor import load_regressor
 
 MEAN = load_regressor().mean
-SCORES = np.zeros(len(ACTIONS), np.float32)
+SCORES = np.zeros(len(FACE_ACTIONS), np.float32)
+POSE = np.array([3, -8, 0.5], np.float32)
 LOWER_FACE = MEAN[:, 1] < MEAN[13, 1]
 
 
 def face(opened: float) -> Neutral:
     mesh = MEAN.copy()
     mesh[LOWER_FACE, 1] -= np.float32(opened)
-    return Neutral(mesh, SCORES)
+    return Neutral(mesh, SCORES, POSE)
 
 
 def found(opening: np.ndarray) -> float:
@@ -60,6 +61,7 @@ def test_saved_and_read_again(tmp_path):
     face(0.3).save(path)
     again = Neutral.load(path)
     assert np.array_equal(again.mesh, face(0.3).mesh)
+    assert np.array_equal(again.pose, POSE)
     with pytest.raises(OutputError, match="no folder"):
         face(0).save(tmp_path / "missing" / "me.npz")
 

@@ -3,14 +3,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from moue.actions import ACTIONS
+from moue.actions import ACTIONS, FACE_ACTIONS, HEAD_TURNS
 from moue.errors import ActionError, BundleError
 from moue.tracking import Measured, Tracker, Tuning, quietest
 from moue.tracking.mesh import IMAGE_AXES
 from moue.tracking.regressor import load_regressor
 
 MEAN = load_regressor().mean
-JAW = ACTIONS.index("jawOpen")
+JAW, YAW = ACTIONS.index("jawOpen"), ACTIONS.index("headYaw")
 # 1 on the lower lip and the chin, less towards the cheeks: what a jaw takes along.
 WITH_THE_JAW = np.clip((MEAN[14, 1] + 0.01 - MEAN[:, 1]) / 0.2, 0, 1) * np.clip(
     1.4 - np.abs(MEAN[:, 0]) / 5, 0, 1
@@ -83,9 +83,27 @@ def test_a_jaw_that_drops_is_read_whichever_way_the_head_turns():
             for k in range(75):
                 opened = 0.0 if k < 45 else 2.0
                 tracked = tracker.read(measured(opened, swing * np.sin(k / 10)), k / 30)
-            read.append(tracked.weights)
+            read.append(tracked.weights[: len(FACE_ACTIONS)])
     assert read[0][JAW] > 0.3
     assert np.abs(read[1] - read[0]).max() < 0.02
+
+
+@pytest.mark.parametrize(("turn", "played"), [(6.0, 0.5), (-6.0, -0.5), (40.0, 1.0), (-40.0, -1.0)])
+def test_a_head_turns_from_where_it_is_held_at_rest(turn, played):
+    held = np.deg2rad(9.0)
+    tuning = Tuning(low={name: 0 for name in HEAD_TURNS})
+    with Tracker(tuning=tuning) as tracker:
+        for k in range(30):
+            tracked = tracker.read(measured(0.0, held), k / 30)
+        assert np.abs(tracked.weights).max() < 0.01
+        tracker.calibrate()
+        for k in range(30, 90):
+            tracked = tracker.read(measured(0.0, held + np.deg2rad(turn)), k / 30)
+    turns = dict(zip(ACTIONS, tracked.weights.tolist(), strict=True))
+    assert turns["headYaw"] == pytest.approx(played, abs=0.02)
+    assert turns["headPitch"] == pytest.approx(0, abs=0.02)
+    assert turns["headRoll"] == pytest.approx(0, abs=0.02)
+    assert tracked.pose.yaw == pytest.approx(9 + turn, abs=0.2)
 
 
 def test_the_neutral_key_makes_the_face_of_now_the_rest():
@@ -128,6 +146,9 @@ def test_gain_and_range(tuning, raw, played):
     vector = np.zeros(len(ACTIONS), np.float32)
     vector[JAW] = raw
     assert tuning.apply(vector)[JAW] == pytest.approx(played, abs=1e-3)
+    vector[YAW] = -raw
+    assert tuning.apply(vector)[YAW] == pytest.approx(-tuning.apply(-vector)[YAW])
+    assert tuning.apply(-vector)[JAW] == 0
 
 
 def test_tunings_that_make_no_sense():

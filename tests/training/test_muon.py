@@ -59,3 +59,18 @@ def test_matrices_of_their_own_do_not_meet():
         alone.grad = gradient[None]
         Muon([alone], 0.1, 0.9).step()
         torch.testing.assert_close(alone[0], together[number])
+
+
+def test_each_of_several_matrices_has_its_pace():
+    torch.manual_seed(6)
+    gradients = torch.randn(3, 4, 6)
+    plain, paced, single = (torch.nn.Parameter(torch.zeros(shape)) for shape in (
+        (3, 4, 6), (3, 4, 6), (4, 6),
+    ))  # fmt: skip
+    pace = torch.tensor([1.0, 10.0, 1.0])
+    for weights, told in (([plain], None), ([paced, single], pace)):
+        for weight in weights:
+            weight.grad = gradients[: len(weight)] if weight.dim() == 3 else gradients[0]
+        Muon(weights, 0.1, 0.9, told).step()
+    torch.testing.assert_close(paced, pace[:, None, None] * plain)
+    torch.testing.assert_close(single, plain[0], msg="one matrix has none")

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from export.bundle import write_bundle
 from moue.actions import ACTIONS
+from training import train
 from training.config import TrainConfig
 from training.data.stream import Samples
 from training.generator import EdgeGenerator, Level
@@ -76,6 +77,32 @@ def test_a_revived_generator_does_what_the_bundles_did(trained, written):
     for name in ("mask", "place"):
         one, another = getattr(wanted, name), getattr(found, name)
         assert (one - another).abs().max() < 0.01 * one.abs().max(), name
+
+
+@torch.no_grad()
+def test_actions_that_weights_do_not_know_do_nothing_yet(trained, tmp_path, monkeypatch):
+    """Of a bundle, and of a checkpoint, made when there were fewer."""
+    monkeypatch.setattr(train, "make_generator", lambda _: EdgeGenerator(len(ACTIONS), LEVELS))
+    kept = [k for k, name in enumerate(ACTIONS) if name not in ("headYaw", "cheekPuff")]
+    fewer = EdgeGenerator(len(kept), LEVELS).eval()
+    weights = trained.state_dict()
+    fewer.load_state_dict({k: v[kept] if "residual" in k else v for k, v in weights.items()})
+    names = [ACTIONS[k] for k in kept]
+    state = {"actions": names, "step": 5, "config": {"preset": "edge"}}
+    write_bundle(fewer, state, tmp_path / "fewer", "0.0.1")
+    torch.save({**state, "average": fewer.state_dict()}, tmp_path / "fewer.pt")
+    actions = torch.rand(4, 2, len(ACTIONS))
+    wanted = fewer.layers(photos(4, 1), actions[..., kept])
+    for path in (tmp_path / "fewer", tmp_path / "fewer.pt"):
+        run = Trainer(TrainConfig(), LossWeights(), tmp_path, torch.device("cpu"))
+        run.start_from(path, SAMPLES)
+        found = run.model.eval().layers(photos(4, 1), actions)
+        assert (found.flow - wanted.flow).abs().max() < 0.01 * wanted.flow.abs().max()
+        quick = [name for name, pace in zip(ACTIONS, run.pace, strict=True) if pace > 1]
+        assert quick == ["cheekPuff", "headYaw"]
+        assert all(
+            torch.equal(run.average[name], value) for name, value in run.model.state_dict().items()
+        )
 
 
 @torch.no_grad()

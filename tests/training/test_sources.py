@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from moue.actions import ACTIONS, action_vector
+from moue.actions import ACTIONS, HEAD_TURNS, action_vector
 from moue.crop import Square
 from training.data.faces import FaceCrop, identity_of, is_held_out
 from training.data.sources import (
@@ -15,7 +16,7 @@ from training.data.sources import (
     draw_actions,
     pair_degree,
 )
-from training.data.view import View
+from training.data.view import Sample, View
 from training.teacher.gaze import LOOKS
 from training.teacher.head import carried
 from training.teacher.rest import at_rest
@@ -84,9 +85,40 @@ def test_a_mirrored_left_blink_is_drawn_on_the_other_side(face, teacher):
 def test_drawn_actions_stay_in_range_and_vary():
     random = np.random.default_rng(0)
     drawn = np.stack([draw_actions(random) for _ in range(300)])
-    assert drawn.min() >= 0
+    head = [ACTIONS.index(name) for name in HEAD_TURNS]
+    assert np.delete(drawn, head, 1).min() >= 0
+    assert -1 <= drawn[:, head].min() < -0.5
     assert drawn.max() <= 1
     assert (drawn > 0).any(0).all()  # every action is taught
+    turning = drawn[:, head].any(1)
+    assert 0.1 < turning.mean() < 0.4
+    assert np.delete(drawn[turning], head, 1).any(1).mean() > 0.4, "often with an expression"
+
+
+def test_a_head_turns_in_a_sample_and_the_other_way_in_a_mirrored_one(source):
+    def nose(sample: Sample) -> NDArray[np.float32]:
+        rest, turned = sample.landmarks[:2, 30, 0]
+        x, y = (sample.landmarks[1, 30] * SIZE).astype(int)
+        assert sample.flow[1, 0, y, x] == pytest.approx(rest - turned, abs=1.5 / SIZE)
+        return turned - rest
+
+    ways = {}
+    rest = np.zeros(len(ACTIONS), np.float32)
+    yaw = np.asarray(action_vector({"headYaw": 1.0}, ACTIONS))
+    for seed in range(20):
+        asked = iter((rest, yaw, rest))
+        drawing = PortraitSource(
+            source.faces, source.teacher, SIZE, 3, True, lambda random, asked=asked: next(asked)
+        )
+        random = np.random.default_rng(seed)
+        sample = drawing.sample(random)
+        again = np.random.default_rng(seed)
+        again.integers(1)
+        flipped = View.draw(again, source.faces[0].square, SIZE, True).flip
+        ways[flipped] = nose(sample)
+    # towards the subject's left in both: that is where a mirrored face's left eye is, too
+    assert ways[False] > 0.02
+    assert ways[True] > 0.02
 
 
 def test_two_eyes_look_one_way_together():

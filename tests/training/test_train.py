@@ -34,7 +34,7 @@ def small(monkeypatch, request) -> None:
 
 
 def trainer(out: Path, steps: int, **weights: float) -> Trainer:
-    config = TrainConfig(steps=steps, warmup=2)
+    config = TrainConfig(steps=steps, warmup=2, rate=5e-3)
     return Trainer(config, LossWeights(**weights), out, CPU)
 
 

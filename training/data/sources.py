@@ -13,7 +13,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from moue.actions import ACTIONS, EXPRESSIONS, MIRRORED, action_vector
+from moue.actions import (
+    ACTIONS,
+    EXPRESSIONS,
+    FACE_ACTIONS,
+    HEAD_TURNS,
+    MIRRORED,
+    action_vector,
+    least,
+)
 from training.data.faces import FaceCrop
 from training.data.view import Augment, Random, Sample, View, composed
 from training.teacher.folds import smile_folds
@@ -22,8 +30,11 @@ from training.teacher.glasses import held, put_on
 from training.teacher.head import EYES_ALIKE, fit_similarity, load_head
 from training.teacher.render import Teacher
 from training.teacher.rest import at_rest
+from training.teacher.turn import Turner
 
 UNSMILE = np.float32(0.75)  # of `happy` at the measured degree: what brings a smiling mouth to rest
+_HEAD = [ACTIONS.index(name) for name in HEAD_TURNS]
+_LEAST = np.array([least(name) for name in ACTIONS], np.float32)
 FULL_SMILE = 0.8  # MediaPipe's mouthSmile score of a smile at degree 1
 
 
@@ -47,6 +58,7 @@ class PortraitSource:
         self.faces, self.teacher, self.size = faces, teacher, size
         self.vectors, self.augment = vectors, augment
         self.draw = draw or draw_actions
+        self.turner = Turner(teacher.head)
         self.glasses = glasses
 
     def sample(self, random: Random) -> Sample:
@@ -65,8 +77,13 @@ class PortraitSource:
         if worn is not None:
             where = view.resample(worn.where)
             layers = [held(made, where) for made in layers]
+        layers = [
+            self.turner.layers(made, fit, to, a, view.to_layer)
+            for made, to, a in zip(layers, moved, wanted, strict=True)
+        ]
+        turned = [self.turner.mesh(fit, to, a) for to, a in zip(moved, wanted, strict=True)]
         crop = view.shade(face.photo if worn is None else worn.photo)
-        return view.pack(crop, asked, layers, moved, [None] * len(asked))
+        return view.pack(crop, asked, layers, turned, [None] * len(asked))
 
 
 class PairSource:
@@ -217,7 +234,7 @@ def draw_actions(random: Random) -> NDArray[np.float32]:
             actions += np.float32(degree) * weights * random.uniform(0.85, 1.15, len(ACTIONS))
     if kind > 0.5:
         for _ in range(random.integers(1, 6)):
-            index = random.integers(len(ACTIONS))
+            index = random.integers(len(FACE_ACTIONS))
             weight = random.uniform(0.15, 1.0)
             actions[index] = weight
             if random.random() < 0.5:
@@ -239,4 +256,7 @@ def draw_actions(random: Random) -> NDArray[np.float32]:
         actions[lids if random.random() < 0.6 else lids[random.integers(2)]] = random.uniform(
             0.2, 1
         )
-    return np.clip(actions, 0, 1).astype(np.float32)
+    if random.random() < 0.3:  # the head turns, mostly with all that the face does
+        actions *= random.random() < 0.8
+        actions[_HEAD] = random.uniform(-1, 1, len(_HEAD)) * (random.random(len(_HEAD)) < 0.6)
+    return np.clip(actions, _LEAST, 1).astype(np.float32)

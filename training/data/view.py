@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from moue.actions import MIRRORED
+from moue.actions import in_mirror
 from moue.crop import Square
 from training.teacher.head import IBUG68, carried
 from training.teacher.render import Layers
@@ -138,7 +138,7 @@ class View:
 
     def mirrored(self, actions: NDArray[np.float32]) -> NDArray[np.float32]:
         """What the unmirrored face must do to show `actions` once mirrored."""
-        return actions[MIRRORED] if self.flip else actions
+        return in_mirror(actions) if self.flip else actions
 
     def pack(
         self,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.interpolate import RBFInterpolator
 from scipy.spatial import cKDTree
 
-from moue.actions import ACTIONS
+from moue.actions import ACTIONS, HEAD_TURNS
 from training.teacher.mouth import Card, make_card
 
 # iBUG's 68 points as face mesh vertices (jaw right to left, brows, nose, eyes, outer and inner lips).
@@ -58,6 +58,7 @@ TEETH_SHOW = 0.3  # cm that the upper teeth reach below the line between closed 
 _MERGED = {  # ARKit names one action where ICT moves the two sides apart
     "browInnerUp": ("browInnerUp_L", "browInnerUp_R"),
     "cheekPuff": ("cheekPuff_L", "cheekPuff_R"),
+    **dict.fromkeys(HEAD_TURNS, ()),  # the whole head: `training.teacher.turn`
 }
 
 
@@ -102,7 +103,8 @@ def load_head(root: Path) -> Head:
     def action(name: str) -> NDArray[np.float64]:
         sided = name.replace("Left", "_L").replace("Right", "_R")
         own = sided if sided in names else name  # jawLeft, mouthRight: the side is where it goes
-        total = sum(deltas[names.index(part)] for part in _MERGED.get(name, (own,)))
+        parts = (deltas[names.index(part)] for part in _MERGED.get(name, (own,)))
+        total = sum(parts, np.zeros_like(neutral))
         return np.asarray(scale * total @ rotation.T)
 
     moved = np.stack([action(name) for name in ACTIONS])

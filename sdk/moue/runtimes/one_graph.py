@@ -20,7 +20,7 @@ def run_one_graph(
     Args:
         graph: an ONNX file made by `graphs.one_graph`, FP16 or float32.
         photo: float32 [1, 3, S, S] in [0, 1].
-        actions: float32 [T, n] in [0, 1].
+        actions: float32 [T, n].
 
     Returns:
         float32 [T, 3, S, S] in [0, 1].

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from moue.actions import ACTIONS
+from moue.actions import ACTIONS, FACE_ACTIONS, HEAD_TURN, least
 from moue.errors import ActionError, suggest
 from moue.files import Closing
 from moue.tracking.follow import Follower, Measured
@@ -38,12 +38,15 @@ __all__ = [
     "shown_at",
 ]
 
+_LEAST = np.array([least(name) for name in ACTIONS], np.float32)
 QUIET_PART = 0.04  # of an action's range: what stays below it is noise
 
 
 @dataclass(frozen=True)
 class Tuning:
-    """How strongly measured actions are played: (raw − low) · gain / (1 − low), within [0, 1].
+    """How strongly measured actions are played: (raw − low) · gain / (1 − low), up to 1.
+
+    A turn of the head is played so to either side.
 
     Attributes:
         gain: by action name; "all" stands for those not named. 1 plays what is measured.
@@ -62,10 +65,11 @@ class Tuning:
                     raise ActionError(f"{name} must be in [0, {most:g}], but got {value}")
 
     def apply(self, raw: NDArray[np.float32]) -> NDArray[np.float32]:
-        """float32 [51] as measured → as played, in [0, 1]."""
+        """float32 [n] as measured → as played, each from its least to 1."""
         gain = _by_action(self.gain, 1.0)
         low = _by_action(self.low, QUIET_PART)
-        return np.clip((raw - low) * gain / (1 - low), 0, 1).astype(np.float32)
+        played = np.clip((np.abs(raw) - low) * gain / (1 - low), 0, 1) * np.sign(raw)
+        return np.asarray(np.maximum(played, _LEAST), np.float32)
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,7 @@ class Tracked:
 
     Attributes:
         seconds: when the frame was taken.
-        weights: float32 [51] in [0, 1] over `moue.actions.ACTIONS`; at rest without a face.
+        weights: float32 [n] over `moue.actions.ACTIONS`; at rest without a face.
         confidence: in [0, 1]; 1 while the face is followed, falling to 0 once it is lost.
         pose: how the head is turned; None where no face was seen.
         landmarks: float32 [478, 3], the frame's pixels; None where no face was seen.
@@ -154,7 +158,8 @@ class Tracker(Closing):
             self._filter.forget()
             shown = self._presence(None, step)
             return Tracked(seconds, shown, self._presence.confidence, None, None)
-        face, pose = as_rest(measured)
+        face = as_rest(measured)
+        pose = Pose(*face.pose.tolist())
         raw = self._raw(face, seconds, step)
         weights = self._tuning.apply(self._filter(raw, step))
         shown = self._presence(weights, step)
@@ -165,7 +170,7 @@ class Tracker(Closing):
         self._follower.close()
 
     def _raw(self, face: Neutral, seconds: float, step: float) -> NDArray[np.float32]:
-        """Actions of a face, measured from the rest as it is known by now."""
+        """float32 [n]: actions of a face and its head, measured from the rest as it is known by now."""
         self._first = seconds if self._first is None else self._first
         search = self._given is None and seconds - self._first <= SEARCH
         self._calibration.add(seconds, face, search)
@@ -173,15 +178,19 @@ class Tracker(Closing):
         self._neutral = self._neutral.towards(wanted, step) if self._neutral else wanted
         if face.scores.any():
             rest = self._neutral.scores
-            return np.asarray((face.scores - rest) / np.maximum(1 - rest, 0.2), np.float32)
-        return self._regressor(self._neutral.mesh, lay(face.mesh, self._neutral.mesh)[0])
+            shown = (face.scores - rest) / np.maximum(1 - rest, 0.2)
+        else:
+            shown = self._regressor(self._neutral.mesh, lay(face.mesh, self._neutral.mesh)[0])
+        turned = (face.pose - self._neutral.pose) / HEAD_TURN
+        return np.asarray(np.concatenate([shown, turned]), np.float32)
 
 
-def as_rest(measured: Measured) -> tuple[Neutral, Pose]:
-    """A measured face in the head's frame, as a rest might be, and its pose."""
+def as_rest(measured: Measured) -> Neutral:
+    """A measured face, as a rest might be."""
     mesh, pose = place(measured.landmarks, load_regressor().mean)
-    scores = np.zeros(len(ACTIONS), np.float32) if measured.scores is None else measured.scores
-    return Neutral(mesh, scores), pose
+    none = np.zeros(len(FACE_ACTIONS), np.float32)
+    scores = none if measured.scores is None else measured.scores
+    return Neutral(mesh, scores, np.array([pose.yaw, pose.pitch, pose.roll], np.float32))
 
 
 def quietest(frames: Iterable[tuple[float, Measured | None]]) -> Neutral | None:
@@ -191,13 +200,13 @@ def quietest(frames: Iterable[tuple[float, Measured | None]]) -> Neutral | None:
         if measured is None:
             calibration.interrupt()
         else:
-            calibration.add(seconds, as_rest(measured)[0])
+            calibration.add(seconds, as_rest(measured))
     return calibration.best
 
 
 def shown_at(frames: Iterable[Measured | None]) -> Neutral | None:
     """The face that some frames show, taken as rest."""
-    faces = [as_rest(measured)[0] for measured in frames if measured is not None]
+    faces = [as_rest(measured) for measured in frames if measured is not None]
     return Neutral.of(faces) if faces else None
 
 

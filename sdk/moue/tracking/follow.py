@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from moue.actions import ACTIONS
+from moue.actions import FACE_ACTIONS
 from moue.crop import detect, import_mediapipe, quiet_stderr
 from moue.errors import BundleError, one_line
 from moue.files import Closing
@@ -37,7 +37,7 @@ class Measured:
 
     Attributes:
         landmarks: float32 [478, 3]; x, y in the frame's pixels, z on the scale of x.
-        scores: float32 [51] over `moue.actions.ACTIONS`, from a model that gives them.
+        scores: float32 [51] over `moue.actions.FACE_ACTIONS`, from a model that gives them.
     """
 
     landmarks: Mesh
@@ -106,7 +106,7 @@ class ScoringMesher:
         if not found.face_blendshapes:
             return None
         by_name = {each.category_name: each.score for each in found.face_blendshapes[0]}
-        scores = np.array([by_name.get(name, 0.0) for name in ACTIONS], np.float32)
+        scores = np.array([by_name.get(name, 0.0) for name in FACE_ACTIONS], np.float32)
         return Measured(_points(found.face_landmarks[0]), scores)
 
     def close(self) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from moue.actions import ACTIONS
+from moue.actions import FACE_ACTIONS
 from moue.errors import UsageError
 from moue.files import check_file, whole_file
 from moue.tracking.mesh import POINTS, Mesh
@@ -40,19 +40,19 @@ class Neutral:
     Attributes:
         mesh: float32 [478, 3], in the head's frame.
         scores: float32 [51], a model's scores of that face; zeros where none were taken.
+        pose: float32 [3], yaw, pitch and roll of the head as it is held, in degrees.
     """
 
     mesh: Mesh
     scores: NDArray[np.float32]
+    pose: NDArray[np.float32]
 
     @staticmethod
     def of(stretch: Iterable[Neutral]) -> Neutral:
         """The median of several frames, each taken as if it were rest."""
         frames = list(stretch)
-        return Neutral(
-            np.median([frame.mesh for frame in frames], axis=0).astype(np.float32),
-            np.median([frame.scores for frame in frames], axis=0).astype(np.float32),
-        )
+        parts = zip(*((frame.mesh, frame.scores, frame.pose) for frame in frames), strict=True)
+        return Neutral(*(np.median(part, axis=0).astype(np.float32) for part in parts))
 
     def towards(self, other: Neutral, step: float) -> Neutral:
         """Part of the way to another rest, as `step` seconds allow."""
@@ -60,13 +60,14 @@ class Neutral:
         return Neutral(
             self.mesh + share * (other.mesh - self.mesh),
             self.scores + share * (other.scores - self.scores),
+            self.pose + share * (other.pose - self.pose),
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the rest, whole or not at all; OutputError where it cannot."""
         check_file(Path(path))
         with whole_file(Path(path)) as part, part.open("wb") as file:
-            np.savez(file, mesh=self.mesh, scores=self.scores)
+            np.savez(file, mesh=self.mesh, scores=self.scores, pose=self.pose)
 
     @staticmethod
     def load(path: str | os.PathLike[str]) -> Neutral:
@@ -83,10 +84,11 @@ class Neutral:
                     raise ValueError  # small files that unpack into large ones
             with np.load(io.BytesIO(data), allow_pickle=False) as saved:
                 mesh, scores = saved["mesh"], saved["scores"]
-            wanted = ((mesh, (POINTS, 3)), (scores, (len(ACTIONS),)))
+                pose = saved.get("pose", np.zeros(3, np.float32))
+            wanted = ((mesh, (POINTS, 3)), (scores, (len(FACE_ACTIONS),)), (pose, (3,)))
             if any(a.dtype != np.float32 or a.shape != shape for a, shape in wanted):
                 raise ValueError
-            if not (np.isfinite(mesh).all() and np.isfinite(scores).all()):
+            if not all(np.isfinite(array).all() for array, _ in wanted):
                 raise ValueError
         except OSError as error:
             raise UsageError(f"cannot read the neutral face {path}: {error.strerror}") from None
@@ -94,7 +96,7 @@ class Neutral:
             raise UsageError(
                 f"{path} holds no neutral face; moue live saves one with --neutral {path}"
             ) from None
-        return Neutral(mesh, scores)
+        return Neutral(mesh, scores, pose)
 
 
 class Calibration:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from moue.actions import ACTIONS, strict_json
+from moue.actions import FACE_ACTIONS, strict_json
 from moue.bundle import BUNDLES
 from moue.errors import BundleError, one_line
 from moue.tracking.mesh import POINTS, Mesh
@@ -55,7 +55,7 @@ class Regressor:
 
     Attributes:
         mean: float32 [478, 3], the mean face at rest: the reference every face is laid on first.
-        weights: float32 [51, 959], from `features` to `moue.actions.ACTIONS`.
+        weights: float32 [51, 959], from `features` to `moue.actions.FACE_ACTIONS`.
     """
 
     mean: Mesh
@@ -82,11 +82,11 @@ def load_regressor(path: Path = REGRESSOR) -> Regressor:
         data = _read(weights)
         if hashlib.sha256(data).hexdigest() != manifest["sha256"]:
             raise BundleError(f"{weights} is not the file {path} lists; install moue again")
-        if manifest["actions"] != list(ACTIONS):
+        if manifest["actions"] != list(FACE_ACTIONS):
             raise ValueError("its actions are not ARKit's")
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             mean = _checked(arrays["mean"], (POINTS, 3))
-            matrix = _checked(arrays["weights"], (len(ACTIONS), FEATURES))
+            matrix = _checked(arrays["weights"], (len(FACE_ACTIONS), FEATURES))
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise BundleError(f"cannot use the tracker {path}: {one_line(error)}") from None
     return Regressor(mean, matrix)

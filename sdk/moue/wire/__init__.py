@@ -10,7 +10,7 @@
 | `frame` | `/moue/frame i` | counts frames, those without a face too; a gap is frames dropped |
 | `confidence` | `/moue/confidence f` | 0 … 1; how surely a face is followed; actions ease to 0 with it |
 | `pose` | `/moue/pose fff` | yaw, pitch, roll: degrees towards the subject's left, up, and the left shoulder; null, or no message, without a face |
-| `actions` | `/moue/jawOpen f`, … | weight in [0, 1] by ARKit name; JSON leaves out what is 0, OSC nothing |
+| `actions` | `/moue/jawOpen f`, … | weight in [0, 1] by ARKit name, and `headYaw`, `headPitch`, `headRoll` from the rest, in [-1, 1]; JSON leaves out what is 0, OSC nothing |
 
 A line is one such object; so is a datagram of `udp://` and a message of `ws://`. A datagram of
 `osc://` is one bundle of about 2 kB (OSC 1.0). A receiver needs `moue` and `actions`, or one message

@@ -10,7 +10,7 @@ from moue.actions import ACTIONS, strict_json
 from moue.wire.sample import MAX_BYTES, Received, Sample, weight
 
 VERSION = 1
-LEAST = 0.00005  # what rounds to nothing is left out
+FAINT = 0.00005  # what rounds to nothing is left out
 
 
 def encode(sample: Sample) -> bytes:
@@ -25,7 +25,7 @@ def encode(sample: Sample) -> bytes:
         "actions": {
             name: round(value, 4)
             for name, value in zip(ACTIONS, sample.weights.tolist(), strict=True)
-            if value >= LEAST
+            if abs(value) >= FAINT
         },
     }
     return json.dumps(line, separators=(",", ":")).encode()
@@ -35,7 +35,7 @@ def decode(line: bytes) -> Received:
     """The actions of one line.
 
     Raises:
-        ValueError: it is not of the form of `moue.wire`, or a weight is not a number in [0, 1].
+        ValueError: it is not of the form of `moue.wire`, or a weight is no number or out of range.
     """
     if len(line) > MAX_BYTES:
         raise ValueError(f"a line has at most {MAX_BYTES} bytes")

@@ -40,7 +40,7 @@ def decode(packet: bytes) -> Received:
     """The actions of one packet.
 
     Raises:
-        ValueError: it is not of the form of `moue.wire`, or a weight is not a number in [0, 1].
+        ValueError: it is not of the form of `moue.wire`, or a weight is no number or out of range.
     """
     if len(packet) > MAX_BYTES:
         raise ValueError(f"a packet has at most {MAX_BYTES} bytes")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from moue.actions import least
 from moue.tracking import Pose
 
 MAX_BYTES = 16_384  # of one line or packet; a full one has 2,000
@@ -18,7 +19,7 @@ class Sample:
     """What one frame of a driver comes to.
 
     Attributes:
-        weights: float32 [51] in [0, 1] over `moue.actions.ACTIONS`.
+        weights: float32 [n] over `moue.actions.ACTIONS`.
         confidence: in [0, 1].
         pose: how the head is turned; None without a face.
         frame: which.
@@ -34,14 +35,15 @@ class Sample:
 
 @dataclass(frozen=True)
 class Received:
-    """What a receiver plays: weights float32 [51] over `moue.actions.ACTIONS`, and confidence."""
+    """What a receiver plays: weights float32 [n] over `moue.actions.ACTIONS`, and confidence."""
 
     weights: NDArray[np.float32]
     confidence: float
 
 
 def weight(value: Any, name: str) -> float:
-    """The value, if it is a number in [0, 1]; ValueError for anything else."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
-        raise ValueError(f"{name} must be a number in [0, 1], but got {str(value)[:40]}")
+    """The value, if it is a number from the action's least to 1; ValueError for anything else."""
+    low = least(name)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= 1:
+        raise ValueError(f"{name} must be a number in [{low:g}, 1], but got {str(value)[:40]}")
     return float(value)

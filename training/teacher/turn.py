@@ -1,0 +1,136 @@
+"""Turns of the head: a face that has moved already, nodding, turning and tilting as one.
+
+The head turns about a point behind the face, so that its outline hardly moves when it nods or turns:
+what is around it need not be known. Hair and neck go along the less, the further out they are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from moue.actions import ACTIONS, HEAD_TURN, HEAD_TURNS
+from moue.crop import FACE_OVAL
+from training.teacher.head import RIGID, Head, carried
+from training.teacher.raster import drawn
+from training.teacher.render import FaceFit, Layers
+
+AXIS = (0.0, -0.6, -4.4)  # cm, in the head's frame: what it turns about
+# Around the face's oval: how far out, in its own radii from its middle; how much of the turn is left
+# there; and how far behind the oval it lies, in cm.
+RINGS = ((1.15, 0.75, 2.0), (1.35, 0.3, 4.0), (1.6, 0.0, 6.0))
+SOFT = 0.003  # of the square: over which an outline that comes before another is one
+_COLUMNS = [ACTIONS.index(name) for name in HEAD_TURNS]
+
+
+class Turner:
+    """Turns heads whose faces have been rendered.
+
+    Args:
+        head: the 3-D head.
+    """
+
+    def __init__(self, head: Head) -> None:
+        self._vertices = head.vertices
+        oval = np.array(FACE_OVAL)
+        inner, rings = oval, []
+        for number in range(len(RINGS)):
+            outer = len(head.vertices) + number * len(oval) + np.arange(len(oval))
+            rings += [np.column_stack([inner, np.roll(outer, -1), outer])]
+            rings += [np.column_stack([inner, np.roll(inner, -1), np.roll(outer, -1)])]
+            inner = outer
+        self._triangles = np.concatenate(
+            [head.triangles, head.mouth_hole, *head.eye_holes, *rings]
+        ).astype(np.int32)
+
+    def mesh(
+        self, fit: FaceFit, points: NDArray[np.float64], actions: NDArray[np.float32]
+    ) -> NDArray[np.float64]:
+        """float64 [468, 3]: where a moved mesh lies once the head has turned, in the photo's pixels."""
+        return self._both(fit, points, actions)[1][: len(points)]
+
+    def layers(
+        self,
+        layers: Layers,
+        fit: FaceFit,
+        points: NDArray[np.float64],
+        actions: NDArray[np.float32],
+        to_layer: NDArray[np.float64],
+    ) -> Layers:
+        """What a face does, its head turned.
+
+        Args:
+            layers: of the face alone.
+            fit: the face; points: float64 [468, 3], its mesh in these layers, in the photo's pixels.
+            actions: float32 [n].
+            to_layer: float64 [2, 3], photo pixels to layer pixels.
+        """
+        if not actions[_COLUMNS].any():
+            return layers
+        size = len(layers.mask)
+        was, now = self._both(fit, points, actions)
+        scale = np.sqrt(abs(np.linalg.det(to_layer[:, :2])))
+        seen = np.column_stack([carried(now, to_layer), scale * now[:, 2]]).astype(np.float32)
+        place, shown = drawn(seen, self._triangles, carried(was, to_layer).astype(np.float32), size)
+        grid = np.stack(np.meshgrid(*[np.arange(size, dtype=np.float32) + 0.5] * 2), -1)
+        way = np.where(shown[..., None], place - grid, 0)
+        way = np.asarray(cv2.GaussianBlur(way, (0, 0), max(SOFT * size, 0.5)), np.float32)
+        x, y = np.moveaxis(grid + way - 0.5, -1, 0)
+
+        def carry(maps: NDArray[np.float32]) -> NDArray[np.float32]:
+            """[S, S] or [c, S, S] as the turned head shows it."""
+            planes = [
+                cv2.remap(plane, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+                for plane in maps.reshape(-1, size, size)
+            ]
+            return np.stack(planes).reshape(maps.shape)
+
+        return replace(
+            layers,
+            flow=carry(layers.flow) + way.transpose(2, 0, 1) / size,
+            mask=carry(layers.mask),
+            colour=carry(layers.colour),
+            face=np.maximum(carry(layers.face), shown),
+            mouth=carry(layers.mouth),
+            place=carry(layers.place),
+        )
+
+    def _both(
+        self, fit: FaceFit, points: NDArray[np.float64], actions: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Mesh and rings around it before and after the turn, float64 [v, 3], in the photo's pixels."""
+        rigid = list(RIGID)
+        turned = fit.scale * fit.rotation.T  # from the head's frame, a row at a time
+        origin = (fit.points[rigid] - self._vertices[rigid] @ turned).mean(0)
+        face = (points - origin) @ np.linalg.inv(turned)
+        oval = face[list(FACE_OVAL)]
+        middle = oval.mean(0)
+        placed, left = [face], [np.ones(len(face))]
+        for reach, share, behind in RINGS:
+            ring = middle + reach * (oval - middle)
+            ring[:, 2] = oval[:, 2] - behind
+            placed.append(ring)
+            left.append(np.full(len(oval), share))
+        was = np.concatenate(placed)
+        goes = (was - AXIS) @ turn_of(actions).T + AXIS - was
+        now = was + np.concatenate(left)[:, None] * goes
+        return was @ turned + origin, now @ turned + origin
+
+
+def turn_of(actions: NDArray[np.float32]) -> NDArray[np.float64]:
+    """[3, 3]: how the head is turned, in its own frame: first nodded, then turned, then tilted."""
+    yaw, pitch, roll = np.deg2rad(HEAD_TURN) * actions[_COLUMNS].astype(np.float64)
+    return _about(2, -roll) @ _about(1, yaw) @ _about(0, -pitch)
+
+
+def _about(axis: int, angle: float) -> NDArray[np.float64]:
+    """[3, 3]: the turn by an angle about one axis, counter-clockwise for who looks against it."""
+    a, b = (axis + 1) % 3, (axis + 2) % 3
+    turn = np.eye(3)
+    turn[a, a] = turn[b, b] = np.cos(angle)
+    turn[b, a] = np.sin(angle)
+    turn[a, b] = -turn[b, a]
+    return turn
