@@ -30,7 +30,9 @@ PLACE_UNIT = 0.25  # of the mouth's picture per unit of raw network output
 # Where the mouth's picture lies at first: the place of (u, v) = (0.5, 0.5) and the sides of the square
 # that the whole picture covers.
 MOUTH_CENTRE, MOUTH_SPAN = (0.5, 0.645), (0.46, 0.34)
-WINDOW_MARGIN = 0.06  # of the square's side, over which every motion fades to nothing
+# Of the square's side, over which every motion fades to nothing: a head goes on above its square, and
+# hair that bends over a short way there shows.
+WINDOW_MARGIN, WINDOW_TOP = 0.06, 0.25
 
 
 class Layers(NamedTuple):
@@ -334,9 +336,15 @@ def _less_rest(x: Tensor, count: int) -> Tensor:
 def _window(size: int) -> Tensor:
     """[1, 1, S, S], 1 inside, falling smoothly to 0 at the square's border."""
     axis = (torch.arange(size) + 0.5) / size
-    edge = (torch.minimum(axis, 1 - axis) / WINDOW_MARGIN).clamp(0, 1)
-    ramp = edge * edge * (3 - 2 * edge)
-    return (ramp[:, None] * ramp)[None, None]
+    across, up, down = (
+        x * x * (3 - 2 * x)
+        for x in (
+            (torch.minimum(axis, 1 - axis) / WINDOW_MARGIN).clamp(0, 1),
+            (axis / WINDOW_TOP).clamp(0, 1),
+            ((1 - axis) / WINDOW_MARGIN).clamp(0, 1),
+        )
+    )
+    return ((up * down)[:, None] * across)[None, None]
 
 
 def _first_place(size: int, window: Sequence[int]) -> Tensor:
