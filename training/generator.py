@@ -32,7 +32,7 @@ PLACE_UNIT = 0.25  # of the mouth's picture per unit of raw network output
 MOUTH_CENTRE, MOUTH_SPAN = (0.5, 0.645), (0.46, 0.34)
 # Of the square's side, over which every motion fades to nothing: a head goes on above its square, and
 # hair that bends over a short way there shows.
-WINDOW_MARGIN, WINDOW_TOP = 0.06, 0.25
+WINDOW_MARGIN, WINDOW_TOP = 0.06, 0.15
 
 
 class Layers(NamedTuple):
