@@ -29,7 +29,7 @@ from training.data import ATTRIBUTIONS
 from training.data.faces import CROP_MARGIN, FaceCrop, load_faces
 from training.data.sources import draw_actions
 from training.data.view import Random, View, composed
-from training.teacher.head import load_head
+from training.teacher.head import about, load_head
 from training.teacher.render import Teacher
 
 VIEW = 320  # px a side of the pictures that are measured
@@ -153,8 +153,7 @@ def possible(moves: Moves) -> Moves:
 def turned(mesh: Mesh, random: Random) -> Mesh:
     """A face in the head's frame as it is measured with the head turned: its depth is a little off."""
     yaw, pitch = np.radians(random.normal(0, TURN))
-    (c, s), (d, t) = (np.cos(yaw), np.sin(yaw)), (np.cos(pitch), np.sin(pitch))
-    turn = np.array([[1, 0, 0], [0, d, -t], [0, t, d]]) @ [[c, 0, s], [0, 1, 0], [-s, 0, c]]
+    turn = about(0, pitch) @ about(1, yaw)
     depth = np.array([1, 1, 1 + random.normal(0, DEPTH_ERROR)])
     return ((mesh * depth) @ turn.T).astype(np.float32)
 

@@ -61,7 +61,6 @@ MAX_GRADIENT = 5.0  # norm that gradients are clipped to
 CRITIC_RATE = 2e-4
 NEW_PACE = 10.0  # times as fast as others, an action that the weights begun with do not know
 SHAPING = ("preset", "expressions", "channels")  # what a checkpoint's weights depend on
-MOVING = ("optimiser",)  # what the rest of it does
 # What each discriminator is shown: D_g the frame, D_l the mouth.
 VIEWS: dict[str, Callable[[Tensor, Batch], Tensor]] = {
     "global_adversarial": lambda frames, batch: frames,
@@ -167,7 +166,7 @@ class Trainer:
 
     def load(self) -> None:
         """Takes a run up where its checkpoint left it."""
-        state = self._read(self.out / "checkpoint.pt", "model", (*SHAPING, *MOVING))
+        state = self._read(self.out / "checkpoint.pt", "model", (*SHAPING, "optimiser"))
         self.average = state["average"]
         self.pace.copy_(state["pace"])
         for optimiser, held in zip(self.optimisers, state["optimisers"], strict=True):

@@ -75,6 +75,11 @@ def least(name: str) -> float:
     return -1.0 if name in HEAD_TURNS else 0.0
 
 
+def lowest(actions: Sequence[str]) -> NDArray[np.float32]:
+    """`least` of each, float32 [n]."""
+    return np.array([least(name) for name in actions], np.float32)
+
+
 def sides(name: str) -> tuple[str, ...]:
     """What a name stands for: an action itself; left and right of what has its side left out."""
     return (name,) if name in ACTIONS else (f"{name}Left", f"{name}Right")
@@ -186,7 +191,7 @@ def action_vector(weights: Weights, actions: Sequence[str]) -> NDArray[np.float3
             _weight(value, f"action {index} ({actions[index]})", least(actions[index]))
     with np.errstate(over="ignore"):
         vector = vector.astype(np.float32)
-    wrong = np.flatnonzero(~((vector >= _least(actions)) & (vector <= 1)))
+    wrong = np.flatnonzero(~((vector >= lowest(actions)) & (vector <= 1)))
     if wrong.size:
         index = int(wrong[0])
         value = float(np.asarray(weights)[index])
@@ -289,7 +294,7 @@ def _curve_values(values: Any, actions: tuple[str, ...]) -> NDArray[np.float32]:
         raise CurveError(f"a curve's values must be numbers, but got {array.dtype.name}")
     with np.errstate(over="ignore"):
         curve = array.astype(np.float32) + np.float32(0)
-    wrong = np.argwhere(~((curve >= _least(actions)) & (curve <= 1)))
+    wrong = np.argwhere(~((curve >= lowest(actions)) & (curve <= 1)))
     if wrong.size:
         frame, index = wrong[0]
         raise CurveError(
@@ -338,10 +343,6 @@ def _degree(value: Any, what: str) -> float:
         return _weight(value, what)
     except ActionError as error:
         raise CurveError(str(error)) from None
-
-
-def _least(actions: Sequence[str]) -> NDArray[np.float32]:
-    return np.array([least(name) for name in actions], np.float32)
 
 
 def _weight_of(name: str, value: Any) -> float:

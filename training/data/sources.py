@@ -20,7 +20,7 @@ from moue.actions import (
     HEAD_TURNS,
     MIRRORED,
     action_vector,
-    least,
+    lowest,
 )
 from training.data.faces import FaceCrop
 from training.data.view import Augment, Random, Sample, View, composed
@@ -34,7 +34,7 @@ from training.teacher.turn import Turner
 
 UNSMILE = np.float32(0.75)  # of `happy` at the measured degree: what brings a smiling mouth to rest
 _HEAD = [ACTIONS.index(name) for name in HEAD_TURNS]
-_LEAST = np.array([least(name) for name in ACTIONS], np.float32)
+_LEAST = lowest(ACTIONS)
 FULL_SMILE = 0.8  # MediaPipe's mouthSmile score of a smile at degree 1
 
 

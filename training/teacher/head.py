@@ -16,6 +16,7 @@ from scipy.interpolate import RBFInterpolator
 from scipy.spatial import cKDTree
 
 from moue.actions import ACTIONS, HEAD_TURNS
+from moue.crop import FACE_OVAL
 from training.teacher.mouth import Card, make_card
 
 # iBUG's 68 points as face mesh vertices (jaw right to left, brows, nose, eyes, outer and inner lips).
@@ -177,6 +178,28 @@ def fit_similarity(
 def carried(points: NDArray[np.floating], to: NDArray[np.float64]) -> NDArray[np.float64]:
     """Points (x, y), [..., 2 or more], under an affine map [2, 3]: [..., 2]."""
     return np.asarray(points[..., :2] @ to[:, :2].T + to[:, 2])
+
+
+def about(axis: int, angle: float) -> NDArray[np.float64]:
+    """[3, 3]: the turn by an angle about an axis, counter-clockwise for who looks against it."""
+    a, b = (axis + 1) % 3, (axis + 2) % 3
+    turn = np.eye(3)
+    turn[a, a] = turn[b, b] = np.cos(angle)
+    turn[b, a] = np.sin(angle)
+    turn[a, b] = -turn[b, a]
+    return turn
+
+
+def ring_triangles(vertices: int, rings: int) -> NDArray[np.int32]:
+    """Triangles [t, 3] of rings around the face's oval, their vertices after a mesh's own, inner first."""
+    inner = np.array(FACE_OVAL)
+    made = []
+    for ring in range(rings):
+        outer = vertices + ring * len(inner) + np.arange(len(inner))
+        made += [np.column_stack([inner, np.roll(outer, -1), outer])]
+        made += [np.column_stack([inner, np.roll(inner, -1), np.roll(outer, -1)])]
+        inner = outer
+    return np.concatenate(made).astype(np.int32)
 
 
 def _read_obj(path: Path) -> tuple[NDArray[np.float64], NDArray[np.int32]]:

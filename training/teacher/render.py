@@ -28,7 +28,7 @@ from training.teacher.eyes import (
 )
 from training.teacher.folds import crease
 from training.teacher.gaze import irises, turn_iris, whites
-from training.teacher.head import LOWER_LIP, RIGID, Head, carried, fit_similarity
+from training.teacher.head import LOWER_LIP, RIGID, Head, carried, fit_similarity, ring_triangles
 from training.teacher.mouth import draw_picture
 from training.teacher.raster import drawn
 from training.teacher.wrinkles import bare, draw_wrinkles
@@ -131,17 +131,8 @@ class Teacher:
         self._wrinkles = {_INDEX[name]: light for name, light in draw_wrinkles(head).items()}
         self._picture = draw_picture().transpose(1, 2, 0)
         self._reach = np.array([REACH.get(name, 1.0) for name in ACTIONS])
-        oval = np.arange(len(FACE_OVAL))
-        turn = np.roll(oval, -1)
-        rings = []
-        base = np.array(FACE_OVAL)
-        for ring in range(len(_RINGS)):
-            outer = 468 + ring * len(FACE_OVAL) + oval
-            rings += [np.column_stack([base, outer[turn], outer])]
-            rings += [np.column_stack([base, base[turn], outer[turn]])]
-            base = outer
-        self._ring_triangles = np.concatenate(rings).astype(np.int32)
-        self._skin_triangles = np.concatenate([head.triangles, self._ring_triangles])
+        rings = ring_triangles(len(head.vertices), len(_RINGS))
+        self._skin_triangles = np.concatenate([head.triangles, rings])
 
     def fit(
         self,

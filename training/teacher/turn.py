@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from moue.actions import ACTIONS, HEAD_TURN, HEAD_TURNS
 from moue.crop import FACE_OVAL
-from training.teacher.head import RIGID, Head, carried
+from training.teacher.head import RIGID, Head, about, carried, ring_triangles
 from training.teacher.raster import drawn
 from training.teacher.render import FaceFit, Layers
 
@@ -35,16 +35,8 @@ class Turner:
 
     def __init__(self, head: Head) -> None:
         self._vertices = head.vertices
-        oval = np.array(FACE_OVAL)
-        inner, rings = oval, []
-        for number in range(len(RINGS)):
-            outer = len(head.vertices) + number * len(oval) + np.arange(len(oval))
-            rings += [np.column_stack([inner, np.roll(outer, -1), outer])]
-            rings += [np.column_stack([inner, np.roll(inner, -1), np.roll(outer, -1)])]
-            inner = outer
-        self._triangles = np.concatenate(
-            [head.triangles, head.mouth_hole, *head.eye_holes, *rings]
-        ).astype(np.int32)
+        rings = ring_triangles(len(head.vertices), len(RINGS))
+        self._triangles = np.concatenate([head.triangles, head.mouth_hole, *head.eye_holes, rings])
 
     def mesh(
         self, fit: FaceFit, points: NDArray[np.float64], actions: NDArray[np.float32]
@@ -123,14 +115,4 @@ class Turner:
 def turn_of(actions: NDArray[np.float32]) -> NDArray[np.float64]:
     """[3, 3]: how the head is turned, in its own frame: first nodded, then turned, then tilted."""
     yaw, pitch, roll = np.deg2rad(HEAD_TURN) * actions[_COLUMNS].astype(np.float64)
-    return _about(2, -roll) @ _about(1, yaw) @ _about(0, -pitch)
-
-
-def _about(axis: int, angle: float) -> NDArray[np.float64]:
-    """[3, 3]: the turn by an angle about one axis, counter-clockwise for who looks against it."""
-    a, b = (axis + 1) % 3, (axis + 2) % 3
-    turn = np.eye(3)
-    turn[a, a] = turn[b, b] = np.cos(angle)
-    turn[b, a] = np.sin(angle)
-    turn[a, b] = -turn[b, a]
-    return turn
+    return about(2, -roll) @ about(1, yaw) @ about(0, -pitch)

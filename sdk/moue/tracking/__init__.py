@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from moue.actions import ACTIONS, FACE_ACTIONS, HEAD_TURN, least
+from moue.actions import ACTIONS, FACE_ACTIONS, HEAD_TURN, lowest
 from moue.errors import ActionError, suggest
 from moue.files import Closing
 from moue.tracking.follow import Follower, Measured
@@ -38,7 +38,7 @@ __all__ = [
     "shown_at",
 ]
 
-_LEAST = np.array([least(name) for name in ACTIONS], np.float32)
+_LEAST = lowest(ACTIONS)
 QUIET_PART = 0.04  # of an action's range: what stays below it is noise
 
 
