@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from moue.kernels import FAINT, STILL, THIN
 from moue.mouth import COLOURED, COLOURLESS, GRAIN_BLOCKS, LUMA, PLACE_STEP
 from training.teacher.mouth import MOUTH_WINDOW, draw_picture
+from training.teacher.turn import TOP
 
 INPUT_SIZE = 256
 FLOW_UNIT = 0.1  # sides of the square per unit of raw network output
@@ -30,9 +31,7 @@ PLACE_UNIT = 0.25  # of the mouth's picture per unit of raw network output
 # Where the mouth's picture lies at first: the place of (u, v) = (0.5, 0.5) and the sides of the square
 # that the whole picture covers.
 MOUTH_CENTRE, MOUTH_SPAN = (0.5, 0.645), (0.46, 0.34)
-# Of the square's side, over which every motion fades to nothing: a head goes on above its square, and
-# hair that bends over a short way there shows.
-WINDOW_MARGIN, WINDOW_TOP = 0.06, 0.15
+WINDOW_MARGIN = 0.06  # of the square's side, over which every motion fades to nothing; above, over TOP
 
 
 class Layers(NamedTuple):
@@ -340,7 +339,7 @@ def _window(size: int) -> Tensor:
         x * x * (3 - 2 * x)
         for x in (
             (torch.minimum(axis, 1 - axis) / WINDOW_MARGIN).clamp(0, 1),
-            (axis / WINDOW_TOP).clamp(0, 1),
+            (axis / TOP).clamp(0, 1),
             ((1 - axis) / WINDOW_MARGIN).clamp(0, 1),
         )
     )

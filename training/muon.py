@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from training.ranks import Ranks
+
 STEPS = 5  # of the iteration towards an orthogonal matrix
 QUINTIC = (3.4445, -4.7750, 2.0315)  # its coefficients: all singular values to between 0.7 and 1.2
 AS_ADAM = 0.2  # root mean square of a step, in learning rates
@@ -27,13 +29,19 @@ class Muon(Optimizer):
         lr: learning rate: a step's root mean square is a fifth of it, about Adam's.
         momentum: of the mean gradient, looked ahead by one step (Nesterov's).
         pace: float [n], how many times as fast each of n matrices in one weight goes; None: once.
+        ranks: those that train together and hold the same gradients: each turns a share of them.
     """
 
     def __init__(
-        self, weights: Iterable[Tensor], lr: float, momentum: float, pace: Tensor | None = None
+        self,
+        weights: Iterable[Tensor],
+        lr: float,
+        momentum: float,
+        pace: Tensor | None = None,
+        ranks: Ranks | None = None,
     ) -> None:
         super().__init__(weights, {"lr": lr, "momentum": momentum})
-        self.pace = pace
+        self.pace, self.ranks = pace, ranks or Ranks()
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
@@ -41,6 +49,9 @@ class Muon(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        moves: list[tuple[Tensor, Tensor]] = []
+        rank, count = self.ranks.rank, self.ranks.count
+        before = 0  # matrices, dealt out to the ranks in turn
         for group in self.param_groups:
             for weight in group["params"]:
                 if weight.grad is None:
@@ -49,11 +60,17 @@ class Muon(Optimizer):
                 mean.lerp_(weight.grad, 1 - group["momentum"])
                 ahead = torch.lerp(weight.grad, mean, group["momentum"])
                 matrices = ahead if ahead.dim() == 3 else ahead.flatten(1)[None]
-                length = AS_ADAM * max(matrices.shape[1:]) ** 0.5
-                turned = orthogonal(matrices)
+                length = group["lr"] * AS_ADAM * max(matrices.shape[1:]) ** 0.5
+                mine = slice((rank - before) % count, None, count)
+                move = torch.zeros_like(matrices)
+                move[mine] = length * count * orthogonal(matrices[mine])
                 if self.pace is not None and ahead.dim() == 3:
-                    turned *= self.pace[:, None, None]
-                weight.sub_(turned.reshape(weight.shape), alpha=group["lr"] * length)
+                    move *= self.pace[:, None, None]
+                moves.append((weight, move))
+                before += len(matrices)
+        self.ranks.average([move for _, move in moves])
+        for weight, move in moves:
+            weight.sub_(move.reshape(weight.shape))
         return loss
 
 

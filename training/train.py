@@ -75,9 +75,9 @@ def expression_degrees(actions: Tensor, names: tuple[str, ...]) -> Tensor:
 
 
 def neighbours(actions: Tensor) -> tuple[Tensor, Tensor]:
-    """a − Δa and a + Δa along what an action vector [B, K, n] asks for, in [0, 1]."""
-    towards = actions / actions.amax(-1, keepdim=True).clamp(min=1e-6)
-    return (actions - DELTA * towards).clamp(min=0), (actions + DELTA * towards).clamp(max=1)
+    """Action vectors [B, K, n] with Δa less and more of what they ask for, at most 1 either way."""
+    step = DELTA / actions.abs().amax(-1, keepdim=True).clamp(min=1e-6)
+    return actions * (1 - step).clamp(min=0), (actions * (1 + step)).clamp(-1, 1)
 
 
 def has_bfloat16(device: torch.device) -> bool:
@@ -86,7 +86,7 @@ def has_bfloat16(device: torch.device) -> bool:
 
 
 def make_optimisers(
-    config: TrainConfig, model: EdgeGenerator | PaperGenerator, pace: Tensor
+    config: TrainConfig, model: EdgeGenerator | PaperGenerator, pace: Tensor, ranks: Ranks
 ) -> list[torch.optim.Optimizer]:
     """What moves a model's parameters, each of them by one; `pace` [n]: actions, how fast."""
     matrices = []
@@ -98,7 +98,7 @@ def make_optimisers(
         torch.optim.Adam(rest, config.rate, (config.momentum, 0.99))
     ]
     if matrices:
-        optimisers.append(Muon(matrices, config.rate, config.momentum, pace))
+        optimisers.append(Muon(matrices, config.rate, config.momentum, pace, ranks))
     return optimisers
 
 
@@ -132,7 +132,7 @@ class Trainer:
         self.model = model
         self.average = {k: v.detach().clone().float() for k, v in model.state_dict().items()}
         self.pace = torch.ones(len(ACTIONS), device=device)
-        self.optimisers = make_optimisers(config, model, self.pace)
+        self.optimisers = make_optimisers(config, model, self.pace, self.ranks)
         used = [name for name in VIEWS if getattr(weights, name)]
         papers = config.preset == "paper"
         critics = {name: Discriminator(config.channels, papers) for name in used}
@@ -166,7 +166,9 @@ class Trainer:
 
     def load(self) -> None:
         """Takes a run up where its checkpoint left it."""
-        state = self._read(self.out / "checkpoint.pt", "model", (*SHAPING, "optimiser"))
+        path = self.out / "checkpoint.pt"
+        state = self._read(path, (*SHAPING, "optimiser"))
+        self._take(state["model"], path)
         self.average = state["average"]
         self.pace.copy_(state["pace"])
         for optimiser, held in zip(self.optimisers, state["optimisers"], strict=True):
@@ -192,13 +194,17 @@ class Trainer:
             except (MoueError, StructureError) as error:
                 raise SystemExit(f"training.train: error: {error}") from None
         else:
-            known = self._read(weights, "average", SHAPING)["actions"]
+            state = self._read(weights, SHAPING)
+            held, known = state["average"], state["actions"]
+            if isinstance(self.model, EdgeGenerator):
+                held |= {k: grown(v, known) for k, v in held.items() if "residual" in k}
+            self._take(held, weights)
         new = [index for index, name in enumerate(ACTIONS) if name not in known]
         self.pace[new] = NEW_PACE
         self.average = {k: v.clone().float() for k, v in self.model.state_dict().items()}
 
-    def _read(self, path: Path, weights: str, alike: tuple[str, ...]) -> dict[str, Any]:
-        """A checkpoint, its `model` or `average` taken over; settings `alike` must be its own."""
+    def _read(self, path: Path, alike: tuple[str, ...]) -> dict[str, Any]:
+        """A checkpoint, of a run whose settings `alike` were those of this one."""
         if not path.exists():
             raise SystemExit(f"training.train: error: there is no checkpoint at {path}")
         state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
@@ -209,14 +215,14 @@ class Trainer:
                     f"training.train: error: {path} was trained with --{name} {other or 'none'}, "
                     f"not {mine or 'none'}; give the same"
                 )
-        if weights == "average" and isinstance(self.model, EdgeGenerator):
-            held = state["average"]
-            held |= {k: grown(v, state["actions"]) for k, v in held.items() if "residual" in k}
+        return state
+
+    def _take(self, held: dict[str, Tensor], path: Path) -> None:
+        """Takes over the weights held at a path."""
         try:
-            self.model.load_state_dict(state[weights])
+            self.model.load_state_dict(held)
         except RuntimeError:
             raise SystemExit(f"training.train: error: {StructureError(path)}") from None
-        return state
 
     def progress(self) -> float:
         """Share of the run that is done, in [0, 1]."""

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from training.muon import Muon, orthogonal
+from training.ranks import Ranks
 
 
 @pytest.mark.parametrize("shape", [(1, 6, 40), (1, 40, 6), (5, 12, 12)])
@@ -74,3 +75,28 @@ def test_each_of_several_matrices_has_its_pace():
         Muon(weights, 0.1, 0.9, told).step()
     torch.testing.assert_close(paced, pace[:, None, None] * plain)
     torch.testing.assert_close(single, plain[0], msg="one matrix has none")
+
+
+def test_ranks_turn_a_share_each_and_move_as_one_alone_would():
+    torch.manual_seed(7)
+    shapes = (3, 4, 6), (5, 2, 3, 3), (2, 6, 4), (4, 8)
+    gradients = [torch.randn(shape) for shape in shapes]
+    shares: list[list[torch.Tensor]] = []
+
+    class Share(Ranks):
+        def average(self, tensors):
+            shares.append([tensor.clone() for tensor in tensors])
+
+    def moved(ranks):
+        weights = [torch.nn.Parameter(torch.zeros(shape)) for shape in shapes]
+        for weight, gradient in zip(weights, gradients, strict=True):
+            weight.grad = gradient
+        Muon(weights, 0.1, 0.9, ranks=ranks).step()
+        return weights
+
+    alone = moved(None)
+    each = [moved(Share(rank, 2)) for rank in range(2)]
+    for number, weight in enumerate(alone):
+        first, second = (share[number].flatten(1).any(1).tolist() for share in shares)
+        assert [a != b for a, b in zip(first, second, strict=True)] == [True] * len(first)
+        torch.testing.assert_close((each[0][number] + each[1][number]) / 2, weight)

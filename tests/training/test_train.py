@@ -150,11 +150,11 @@ def test_a_run_goes_on_only_as_it_began(tmp_path):
 
 
 def test_neighbours_are_a_tenth_away_along_what_is_asked():
-    asked = torch.tensor([[[0.5, 0.0], [0.0, 0.04], [0.0, 1.0], [0.0, 0.0]]])
+    asked = torch.tensor([[[0.5, 0.0], [0.0, 0.04], [0.0, 1.0], [0.0, 0.0], [0.25, -0.5]]])
     before, after = neighbours(asked)
-    expected = [[0.4, 0.0], [0.0, 0.0], [0.0, 0.9], [0.0, 0.0]]
+    expected = [[0.4, 0.0], [0.0, 0.0], [0.0, 0.9], [0.0, 0.0], [0.2, -0.4]]
     torch.testing.assert_close(before[0], torch.tensor(expected))
-    expected = [[0.6, 0.0], [0.0, 0.14], [0.0, 1.0], [0.0, 0.0]]
+    expected = [[0.6, 0.0], [0.0, 0.14], [0.0, 1.0], [0.0, 0.0], [0.3, -0.6]]
     torch.testing.assert_close(after[0], torch.tensor(expected))
 
 

@@ -245,13 +245,13 @@ def draw_actions(random: Random) -> NDArray[np.float32]:
                 jaw,
                 jaw * random.random(),
             )
-    if random.random() < 0.35:  # two eyes that look one way, often and nothing else
-        actions *= random.random() < 0.4
+    if random.random() < 0.3:  # two eyes that look one way, often and nothing else
+        actions *= random.random() < 0.5
         for ways in (("look up", "look down"), ("look left", "look right")):
             both = [ACTIONS.index(name) for name in LOOKS[ways[random.integers(2)]]]
             actions[both] = random.uniform(0.2, 1) if random.random() < 0.6 else 0.0
     if random.random() < 0.3:  # small, and asked for more than any other
-        actions *= random.random() < 0.6
+        actions *= random.random() < 0.75
         lids = [ACTIONS.index("eyeBlinkLeft"), ACTIONS.index("eyeBlinkRight")]
         actions[lids if random.random() < 0.6 else lids[random.integers(2)]] = random.uniform(
             0.2, 1

@@ -23,6 +23,9 @@ AXIS = (0.0, -0.6, -4.4)  # cm, in the head's frame: what it turns about
 # there; and how far behind the oval it lies, in cm.
 RINGS = ((1.15, 0.75, 2.0), (1.35, 0.3, 4.0), (1.6, 0.0, 6.0))
 SOFT = 0.003  # of the square: over which an outline that comes before another is one
+# Of the square, over which motion fades to nothing at its top: a head goes on above its square, and
+# hair that bends over a short way there shows.
+TOP = 0.15
 _COLUMNS = [ACTIONS.index(name) for name in HEAD_TURNS]
 
 
@@ -70,6 +73,8 @@ class Turner:
         grid = np.stack(np.meshgrid(*[np.arange(size, dtype=np.float32) + 0.5] * 2), -1)
         way = np.where(shown[..., None], place - grid, 0)
         way = np.asarray(cv2.GaussianBlur(way, (0, 0), max(SOFT * size, 0.5)), np.float32)
+        down = np.clip(grid[..., 1:] / (TOP * size), 0, 1)
+        way *= down * down * (3 - 2 * down)
         x, y = np.moveaxis(grid + way - 0.5, -1, 0)
 
         def carry(maps: NDArray[np.float32]) -> NDArray[np.float32]:
