@@ -16,10 +16,10 @@ POSE = np.array([3, -8, 0.5], np.float32)
 LOWER_FACE = MEAN[:, 1] < MEAN[13, 1]
 
 
-def face(opened: float) -> Neutral:
+def face(opened: float, yaw: float = 0.0) -> Neutral:
     mesh = MEAN.copy()
     mesh[LOWER_FACE, 1] -= np.float32(opened)
-    return Neutral(mesh, SCORES, POSE)
+    return Neutral(mesh, SCORES, POSE + np.float32([yaw, 0, 0]))
 
 
 def found(opening: np.ndarray) -> float:
@@ -39,6 +39,16 @@ def test_rest_is_the_quietest_second():
 def test_a_still_open_mouth_is_no_rest():
     held_open, talk = np.full(60, 2.0), 0.2 + 0.2 * np.sin(np.arange(60))
     assert found(np.concatenate([held_open, talk])) < 0.5
+
+
+@pytest.mark.parametrize("turning", [np.full(40, 8.0), 8 * np.sin(np.arange(40) / 6)])
+def test_a_head_that_is_turned_or_turning_is_not_at_rest(turning):
+    calibration = Calibration()
+    talk = 0.15 + 0.15 * np.sin(np.arange(60))
+    for k, (opened, yaw) in enumerate([*((o, 0.0) for o in talk), *((0.0, y) for y in turning)]):
+        calibration.add(k / 30, face(opened, yaw))
+    assert calibration.best is not None
+    assert calibration.best.pose[0] == pytest.approx(POSE[0], abs=0.5)
 
 
 def test_the_first_face_serves_until_there_is_better():

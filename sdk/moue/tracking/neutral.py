@@ -1,7 +1,8 @@
 """The face at rest: what a person's actions are measured from.
 
 Nobody's face is the average face, and a driver's first frame is seldom neutral. The rest taken here
-is the median of the quietest second: the one in which the face moves least and its lips are closed.
+is the median of the quietest second: the one in which the face moves least, its lips are closed and
+the head is held as it mostly was.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ BETTER = 0.8  # of the unrest so far: what a stretch must fall below to replace 
 TAKE_OVER = 0.4  # s, time constant with which a new rest takes the old one's place
 LIPS = (13, 14)  # the inner lips' middle
 LIPS_SHARE = 0.3  # cm of unrest for each cm that the lips stand apart
+TURN_SHARE = 0.04  # cm of unrest for each degree that the head is away from how it was held so far
 MAX_FILE_BYTES = 2**20
 
 
@@ -104,6 +106,7 @@ class Calibration:
 
     def __init__(self) -> None:
         self._recent: deque[tuple[float, Neutral]] = deque()
+        self._poses: list[NDArray[np.float32]] = []  # of all frames searched
         self._unrest = math.inf
         self.best: Neutral | None = None
 
@@ -114,6 +117,8 @@ class Calibration:
             self._recent.popleft()
         if self.best is None:  # better than nothing, until a second has passed
             self.best = frame
+        if search:
+            self._poses.append(frame.pose)
         if not search or len(self._recent) < LEAST or seconds - self._recent[0][0] < 0.7 * QUIET:
             return
         unrest = self._measure()
@@ -129,9 +134,11 @@ class Calibration:
         self._recent.clear()
 
     def _measure(self) -> float:
-        """Unrest of the last second: cm by which points move, and by which the lips stand apart."""
+        """Unrest of the last second, cm: points that move, lips that stand apart, a head that turns."""
         meshes = np.stack([frame.mesh for _, frame in self._recent])
         moving = float(np.sqrt(meshes.var(axis=0).sum(axis=1).mean()))
         upper, lower = meshes[:, LIPS[0]], meshes[:, LIPS[1]]
         apart = float(np.linalg.norm(upper - lower, axis=1).mean())
-        return moving + LIPS_SHARE * apart
+        poses = np.stack([frame.pose for _, frame in self._recent])
+        away = float(np.linalg.norm(poses - np.median(self._poses, axis=0), axis=1).mean())
+        return moving + LIPS_SHARE * apart + TURN_SHARE * away
