@@ -20,14 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from moue.actions import ACTIONS, FACE_ACTIONS, MIRRORED
+from moue.actions import ACTIONS, FACE_ACTIONS
 from moue.bundle import BUNDLES
 from moue.crop import import_mediapipe, quiet_stderr
 from moue.tracking.mesh import Mesh, lay, place
 from moue.tracking.regressor import Regressor, features
 from training.data import ATTRIBUTIONS
 from training.data.faces import CROP_MARGIN, FaceCrop, load_faces
-from training.data.sources import draw_actions
+from training.data.sources import ask_single, draw_actions
 from training.data.view import Random, View, composed
 from training.teacher.head import about, load_head
 from training.teacher.render import Teacher
@@ -125,11 +125,7 @@ def draw_moves(random: Random) -> NDArray[np.float32]:
         return draw_actions(random)
     actions = np.zeros(len(ACTIONS), np.float32)
     for _ in range(random.integers(1, 7)):
-        index = random.integers(len(FACE_ACTIONS))
-        weight = np.float32(random.uniform(0.1, 1.0))
-        actions[index] = weight
-        if random.random() < 0.5:
-            actions[MIRRORED[index]] = weight
+        ask_single(random, actions, 0.1)
     return actions
 
 

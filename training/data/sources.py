@@ -33,6 +33,7 @@ from training.teacher.rest import at_rest
 from training.teacher.turn import Turner
 
 UNSMILE = np.float32(0.75)  # of `happy` at the measured degree: what brings a smiling mouth to rest
+ASIDE = ("jawLeft", "jawRight", "mouthLeft", "mouthRight")  # one thing moved, one way or the other
 _HEAD = [ACTIONS.index(name) for name in HEAD_TURNS]
 _LEAST = lowest(ACTIONS)
 FULL_SMILE = 0.8  # MediaPipe's mouthSmile score of a smile at degree 1
@@ -222,6 +223,14 @@ def draw_expression(random: Random, name: str) -> NDArray[np.float32]:
     return np.float32(random.uniform(0, 1)) * action_vector(EXPRESSIONS[name], ACTIONS)
 
 
+def ask_single(random: Random, actions: NDArray[np.float32], least: float) -> None:
+    """Asks for one action of the face, at `least` or more, and half the time for its other side's too."""
+    index = random.integers(len(FACE_ACTIONS))
+    actions[index] = weight = random.uniform(least, 1.0)
+    if random.random() < 0.5 and ACTIONS[index] not in ASIDE:
+        actions[MIRRORED[index]] = weight
+
+
 def draw_actions(random: Random) -> NDArray[np.float32]:
     """An action vector: an expression, a few single actions, or both, at any degree."""
     actions = np.zeros(len(ACTIONS), np.float32)
@@ -234,11 +243,7 @@ def draw_actions(random: Random) -> NDArray[np.float32]:
             actions += np.float32(degree) * weights * random.uniform(0.85, 1.15, len(ACTIONS))
     if kind > 0.5:
         for _ in range(random.integers(1, 6)):
-            index = random.integers(len(FACE_ACTIONS))
-            weight = random.uniform(0.15, 1.0)
-            actions[index] = weight
-            if random.random() < 0.5:
-                actions[MIRRORED[index]] = weight
+            ask_single(random, actions, 0.15)
         if random.random() < 0.15:  # lips that stay together over an opening jaw
             jaw = random.uniform(0.2, 1)
             actions[[ACTIONS.index("jawOpen"), ACTIONS.index("mouthClose")]] = (
