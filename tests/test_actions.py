@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import moue
 from moue.actions import (
     ACTIONS,
     EXPRESSIONS,
@@ -265,3 +268,15 @@ def test_nonsense_json_is_only_ever_refused(fps: Any, actions: Any, values: Any)
         ActionCurve.from_json(text.encode())
     except MoueError as error:
         assert "\n" not in str(error)  # noqa: PT017 - either outcome is right
+
+
+def test_expressions_and_curves_can_be_copied_pickled_and_compared():
+    happy = moue.expression("happy")
+    for same in (copy.deepcopy(happy), pickle.loads(pickle.dumps(happy))):
+        assert same == happy
+    curve = happy.rise(0.2)
+    again = pickle.loads(pickle.dumps(curve))
+    assert np.array_equal(again.values, curve.values)
+    assert curve == curve
+    assert curve != again
+    assert len({curve, again}) == 2

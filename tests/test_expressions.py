@@ -54,6 +54,11 @@ def test_mix_adds_and_caps() -> None:
     assert mixed.weights["mouthSmileLeft"] == pytest.approx(0.5 * SMILE)
     assert mixed.weights["jawOpen"] == 1
     assert mixed.weights["cheekPuff"] == 0.2
+    left, right = {"headYaw": 0.8}, {"headYaw": -0.8}
+    table = {"one": left, "two": left}
+    for parts in (["one", "two"], ["two", "one"]):
+        turned = mix(dict.fromkeys(parts, 1.0), right, table)
+        assert turned.weights["headYaw"] == pytest.approx(0.8)
     with pytest.raises(MoueError, match="the degree of happy"):
         mix({"happy": NAN})
     with pytest.raises(ActionError, match="unknown expression"):

@@ -26,12 +26,13 @@ LAYERS = (
         "kernels",
         "photo",
         "progress",
+        "streams",
     ),
     ("runtimes",),
     ("animator",),
-    ("parity", "provenance", "tracking", "video", "wire"),
+    ("parity", "tracking", "video", "wire"),
     ("drive", "live", "performers"),
-    ("studio", "benchmark", "cli", "doctor", "examples", "face_commands", "options", "__main__"),
+    ("benchmark", "cli", "doctor", "examples", "face_commands", "options", "__main__"),
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 PACKAGE = RANK["animator"]  # `import moue` itself hands out the animator and what is above it

@@ -64,7 +64,8 @@ def small(animator, portrait_photo):
 def test_every_moment_becomes_its_frame(animator, small):
     screen = Screen()
     session = Live(animator, [small], Puppet(30), screen).run()
-    assert session.frames == len(screen.frames) == 20
+    assert session.frames == 20
+    assert len(screen.frames) == 30, "drawn, and keys taken, where nothing new has come too"
     assert np.array_equal(screen.frames[-1], animator.frame(small, {"jawOpen": 0.5}))
     assert session.latency.shape == (20,)
     assert (session.latency >= 0.02).all()
@@ -76,8 +77,8 @@ def test_keys(animator, small, portrait_photo, caplog):
     other = prepare(animator, portrait_photo[:, ::-1], 128, "largest")
     puppet, screen = Puppet(1000), Screen("nxmxpxoxoq")
     stage = Live(animator, [small, other], puppet, screen)
-    session = stage.run()
-    assert session.frames == 10
+    stage.run()
+    assert len(screen.frames) == 10
     assert puppet.calibrated == 1
     assert "no face has been seen" in caplog.text
     assert puppet.mirror
@@ -88,6 +89,19 @@ def test_keys(animator, small, portrait_photo, caplog):
     assert "mirror" in screen.texts[4][0]
 
 
+def test_a_window_shows_the_photo_and_takes_keys_before_anything_has_come(animator, small):
+    class Nobody(Puppet):
+        def next(self, timeout: float) -> Moment | None:
+            return None
+
+    screen = Screen("xxq")
+    session = Live(animator, [small], Nobody(1), screen).run(seconds=60)
+    assert session.frames == 0
+    assert len(screen.frames) == 3
+    assert all(np.array_equal(frame, small.photo) for frame in screen.frames)
+    assert "no face" in screen.texts[0][0]
+
+
 def test_a_closed_window_or_the_time_ends_it(animator, small):
     screen = Screen()
     screen.closed = True
@@ -95,6 +109,14 @@ def test_a_closed_window_or_the_time_ends_it(animator, small):
     session = Live(animator, [small], Puppet(10**9)).run(seconds=0.2)
     assert 0.2 <= session.seconds < 1
     assert session.frames > 0
+
+
+def test_a_recording_of_nothing_is_said(animator, small, tmp_path, caplog):
+    stage = Live(animator, [small], Puppet(1), recording=Recording(tmp_path / "out.mp4"))
+    assert stage.run().frames == 0
+    assert stage.lost_recording
+    assert "no frame has come" in caplog.text
+    assert not list(tmp_path.iterdir())
 
 
 def test_ctrl_c_ends_it_well(animator, small, tmp_path):

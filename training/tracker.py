@@ -22,7 +22,8 @@ from tqdm import tqdm
 
 from moue.actions import ACTIONS, FACE_ACTIONS
 from moue.bundle import BUNDLES
-from moue.crop import import_mediapipe, quiet_stderr
+from moue.crop import import_mediapipe
+from moue.streams import quiet_stderr
 from moue.tracking.mesh import Mesh, lay, place
 from moue.tracking.regressor import Regressor, features
 from training.data import ATTRIBUTIONS

@@ -137,6 +137,10 @@ class Expression:
         checked = {name: _weight_of(name, value) for name, value in self.weights.items()}
         object.__setattr__(self, "weights", MappingProxyType(checked))
 
+    def __reduce__(self) -> tuple[type[Expression], tuple[str, dict[str, float]]]:
+        """So that it can be copied and pickled: a mapping proxy cannot."""
+        return Expression, (self.name, dict(self.weights))
+
     def at(self, degree: float) -> dict[str, float]:
         """The weights at one degree in [0, 1]: `a = degree · expression`."""
         degree = _degree(degree, f"the degree of {self.name}" if self.name else "degree")
@@ -209,7 +213,7 @@ def _named_vector(weights: Mapping[str, float], actions: Sequence[str]) -> NDArr
     return vector
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ActionCurve:
     """What a face does over time; immutable. Raises CurveError for a value that is out of range.
 

@@ -227,12 +227,12 @@ def _scene(photo: str | None, size: int | None) -> tuple[NDArray[np.uint8], Face
 
 
 def _curve(animator: Animator) -> ActionCurve:
-    """The first of the bundle's expressions, there and back, without a frame at rest."""
+    """The first of the bundle's expressions as it rises, without a frame at rest."""
     name = next(iter(animator.expressions))
     seconds, fps = CLIP
     rise = mix({name: 1.0}, {}, animator.expressions).rise(seconds, fps)
-    values = np.maximum(rise.values, rise.values[-1] * 0.05)
-    return ActionCurve(rise.actions, values, rise.fps)
+    degrees = np.linspace(0.05, 1, len(rise), dtype=np.float32)[:, None]
+    return ActionCurve(rise.actions, degrees * rise.values[-1], rise.fps)
 
 
 Work = tuple[str, str, Callable[[], object], int]  # name, what it is, one round, frames in it

@@ -11,7 +11,6 @@ import argparse
 import ctypes
 import json
 import logging
-import os
 import re
 import signal
 import sys
@@ -32,6 +31,7 @@ from moue.face_commands import drive, live, track
 from moue.files import check_file, same_file, whole_file
 from moue.options import parser
 from moue.progress import with_progress
+from moue.streams import flush_output, open_streams, print_line, say
 from moue.video import check_output, check_rate, write_frames
 
 SECONDS, FPS = 2.0, "30"  # of a rise or a pulse
@@ -57,6 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "doctor": doctor,
     }
     _share_one_heap()
+    open_streams()
     try:
         with _stopped_in_order():
             try:
@@ -64,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 with _log_on_stderr(arguments.verbose):
                     return commands[arguments.command](arguments)
             finally:
-                sys.stdout.flush()
+                flush_output()
     except MoueError as error:
         return _failed(str(error), error.exit_code)
     except SystemExit as end:  # --help and --version end so, and SIGTERM
@@ -72,7 +73,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _failed("interrupted", INTERRUPTED)
     except BrokenPipeError:  # whoever read our output has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except MemoryError:
         return _failed("out of memory; use a smaller photo", 1)
@@ -96,7 +96,7 @@ def animate(arguments: argparse.Namespace) -> int:
     width, height = written.size
     count = "1 frame" if written.frames == 1 else f"{written.frames} frames"
     length = f", {written.seconds:.4g} s" if output.kind == "clip" else ""
-    _say(f"{written.path}: {count}, {width}×{height}{length}")
+    say(f"{written.path}: {count}, {width}×{height}{length}")
     return 0
 
 
@@ -111,15 +111,15 @@ def expressions(arguments: argparse.Namespace) -> int:
         raise UsageError(f"--mix and --action go with save, not with {arguments.do}")
     if arguments.do == "list":
         for known, weights in with_saved(bundle.expressions).items():
-            print(f"{known:10} {_both_sides(weights)}")
+            print_line(f"{known:10} {_both_sides(weights)}")
     elif arguments.do == "save":
         target = _target(arguments, bundle)
         if target is None:
             raise UsageError("nothing to save: add --mix NAME=D or --action NAME=W")
-        _say(f"{name}: {save_expression(name, target, bundle.actions)}")
+        say(f"{name}: {save_expression(name, target, bundle.actions)}")
     else:
         remove_expression(name)
-        _say(f"{name}: removed")
+        say(f"{name}: removed")
     return 0
 
 
@@ -138,7 +138,7 @@ def export(arguments: argparse.Namespace) -> int:
         levels = largest_difference(part, bundle, arguments.threads)
     precision = "FP32" if arguments.fp32 else "FP16"
     megabytes = path.stat().st_size / 1e6
-    _say(
+    say(
         f"{path}: {precision}, {len(bundle.actions)} actions, {megabytes:.1f} MB;"
         f" its frames differ from the bundle's by at most {levels} of 255 levels"
     )
@@ -158,7 +158,7 @@ def engine(arguments: argparse.Namespace) -> int:
             key = EngineKey.of(bundle, graph, trt, *target)
             built = build_and_store(trt, bundle, key, cache, arguments.workspace, sys.stderr)
             megabytes = len(built.engine) / 1e6
-            _say(
+            say(
                 f"{graph} for SM{key.compute_capability} by {trt}: {megabytes:.1f} MB"
                 f" in {built.seconds:.1f} s, {built.path or 'not kept'}"
             )
@@ -186,8 +186,8 @@ def benchmark(arguments: argparse.Namespace) -> int:
     if arguments.plot is not None:
         plot(report, Path(arguments.plot))
     if not arguments.json:
-        _say(str(report))
-    print(json.dumps(report.to_json(), ensure_ascii=False))
+        say(str(report))
+    print_line(json.dumps(report.to_json(), ensure_ascii=False))
     return 0
 
 
@@ -196,7 +196,7 @@ def doctor(arguments: argparse.Namespace) -> int:
     from moue.doctor import examine
 
     report = examine(arguments.bundle, arguments.device, arguments.runtime, arguments.threads)
-    print(json.dumps(report.to_json(), indent=1) if arguments.json else report)
+    print_line(json.dumps(report.to_json(), indent=1) if arguments.json else report)
     return 0 if report.ready else 1
 
 
@@ -264,12 +264,8 @@ def _fps(arguments: argparse.Namespace) -> Fraction:
     return parse_fps(FPS if arguments.fps is None else arguments.fps)
 
 
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)
-
-
 def _failed(reason: str, code: int) -> int:
-    _say(f"moue: error: {' '.join(reason.split())}")
+    say(f"moue: error: {' '.join(reason.split())}")
     return code
 
 
@@ -293,7 +289,10 @@ def _log_on_stderr(verbose: bool) -> Iterator[None]:
 
 @contextmanager
 def _stopped_in_order() -> Iterator[None]:
-    """SIGTERM unwinds as Ctrl-C does, so that part files go; Python lets the main thread ask."""
+    """SIGTERM and SIGHUP unwind as Ctrl-C does, so that part files go; `nohup` stays what it is.
+
+    Python lets the main thread alone ask.
+    """
 
     def stop(number: int, _: object) -> NoReturn:
         raise SystemExit(128 + number)
@@ -301,8 +300,11 @@ def _stopped_in_order() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, stop)
+    wanted = (getattr(signal, name, None) for name in ("SIGTERM", "SIGHUP"))
+    heard = [number for number in wanted if number and signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, stop) for number in heard}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

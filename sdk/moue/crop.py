@@ -11,7 +11,7 @@ import math
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
 from importlib.machinery import ModuleSpec
@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moue.errors import RuntimeUnavailableError
+from moue.streams import quiet_stderr
 
 SQUARE_SCALE = 1.4  # side of the square, in lengths of the face oval's longer extent
 SQUARE_SHIFT = 0.06  # of that extent, downwards: an opening jaw needs the room
@@ -296,22 +297,3 @@ def import_mediapipe(*names: str) -> list[Any]:
             f"MediaPipe is installed but does not start ({error}): "
             "moue needs mediapipe>=0.10.18,<=0.10.21"
         ) from error
-
-
-@contextmanager
-def quiet_stderr() -> Iterator[None]:
-    """Keeps MediaPipe's C++ start-up log off standard error, which belongs to moue's own words."""
-    try:
-        saved = os.dup(2)
-    except OSError:  # no standard error at all: nothing to keep quiet
-        yield
-        return
-    null = os.open(os.devnull, os.O_WRONLY)
-    sys.stderr.flush()
-    os.dup2(null, 2)
-    try:
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-        os.close(null)

@@ -20,9 +20,9 @@ NEAR = 0.25  # s around the second that was named as rest
 class Performance:
     """What the face in a video does, frame by frame at a constant rate, as long as it is iterated.
 
-    The first ten seconds are looked at before anything is played, for the face at rest; of these,
-    only the meshes are kept. Memory does not grow with the video's length, but for 2 bytes an
-    action and frame where `keep` is asked for.
+    The first ten seconds, or all up to `rest_at`, are looked at before anything is played, for the
+    face at rest; of these, only the meshes are kept (6 kB a frame). Memory does not grow with the
+    video's length, but for 2 bytes an action and frame where `keep` is asked for.
 
     Args:
         video: whose face.

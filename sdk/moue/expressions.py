@@ -69,8 +69,9 @@ def mix(
     parts = [expression(name, table).at(degree) for name, degree in expressions.items()]
     for part in (*parts, Expression("", actions or {}).weights):
         for action, weight in part.items():
-            total[action] = min(1.0, max(least(action), total.get(action, 0.0) + weight))
-    return Expression("+".join([*expressions, *(actions or {})]), total)
+            total[action] = total.get(action, 0.0) + weight
+    kept = {action: min(1.0, max(least(action), weight)) for action, weight in total.items()}
+    return Expression("+".join([*expressions, *(actions or {})]), kept)
 
 
 def save_expression(name: str, weights: Weights, actions: Sequence[str] = ACTIONS) -> Path:

@@ -19,6 +19,7 @@ from moue.files import check_file, same_file, whole_file
 from moue.live import Live, prepare
 from moue.performers import FacePerformer, Performer, RemotePerformer
 from moue.progress import with_progress
+from moue.streams import say
 from moue.tracking import Neutral, Tracker, Tuning
 from moue.video import Sound, VideoReader, check_output, check_rate, write_frames
 from moue.video.camera import open_camera
@@ -36,10 +37,14 @@ def drive(arguments: argparse.Namespace) -> int:
     curve_path = Path(arguments.save_curve) if arguments.save_curve else None
     if output.kind == "picture":
         raise UsageError("a performance needs a clip; end -o with .mp4, .gif, .webp or /")
-    for given in (arguments.photo, arguments.video):
-        if same_file(output.path, given):
-            raise UsageError(f"-o {output.path} is what is read; name another file")
+    written_to = {"-o": output.path, "--save-curve": curve_path}
+    for option, path in written_to.items():
+        for given in (arguments.photo, arguments.video):
+            if path is not None and same_file(path, given):
+                raise UsageError(f"{option} {path} is what is read; name another file")
     if curve_path is not None:
+        if curve_path.absolute() == output.path.absolute() or same_file(curve_path, output.path):
+            raise UsageError(f"--save-curve {curve_path} is the clip of -o; name another file")
         check_file(curve_path)
     rest_at, neutral = _rest(arguments.neutral)
     video = VideoReader(Path(arguments.video))
@@ -67,7 +72,7 @@ def drive(arguments: argparse.Namespace) -> int:
             part.write_text(performance.curve().to_json(), encoding="utf-8")
     width, height = written.size
     heard = " with sound" if output.path.suffix == ".mp4" and sound and sound.exists else ""
-    _say(
+    say(
         f"{written.path}: {written.frames} frames, {width}×{height},"
         f" {written.seconds:.4g} s{heard}; a face in {performance.seen} of {performance.frames}"
     )
@@ -102,13 +107,13 @@ def live(arguments: argparse.Namespace) -> int:
             height, width = portraits[0].photo.shape[:2]
             camera = VirtualCamera((width, height))
             stack.callback(camera.close)
-            _say(f"other programs see the portrait at {camera.device}")
+            say(f"other programs see the portrait at {camera.device}")
         performer = stack.enter_context(_performer(arguments))
         performer.mirror = arguments.mirror
         recording = Recording(path) if path is not None else None
         stage = Live(animator, portraits, performer, screen, recording, camera)
         session = stage.run(arguments.seconds)
-    _say(f"{session}")
+    say(f"{session}")
     return 1 if stage.lost_recording else 0
 
 
@@ -120,14 +125,13 @@ def track(arguments: argparse.Namespace) -> int:
         with suppress(KeyboardInterrupt):
             while not performer.ended:
                 moment = performer.next(timeout=0.1)
-                if moment is None or moment.tracked is None:
+                if moment is None:
                     continue
                 start = moment.captured if start is None else start
                 if arguments.seconds is not None and moment.captured - start >= arguments.seconds:
                     break
                 taken = moment.captured + time.time() - time.monotonic()  # s since 1970
-                pose = moment.tracked.pose
-                send(Sample(moment.weights, moment.confidence, pose, frame, taken))
+                send(Sample(moment.weights, moment.confidence, moment.pose, frame, taken))
                 frame += 1
     return 0
 
@@ -174,7 +178,3 @@ def _rest(text: str | None) -> tuple[float | None, Neutral | None]:
 
 def _tuning(arguments: argparse.Namespace) -> Tuning:
     return Tuning(arguments.gain or {}, arguments.low or {})
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)

@@ -108,11 +108,13 @@ class Live:
         self._columns = [
             (k, ACTIONS.index(n)) for k, n in enumerate(animator.actions) if n in ACTIONS
         ]
-        first = portraits[0].photo
-        self._size = (first.shape[1], first.shape[0])  # of the recording and the virtual camera
+        self._picture = portraits[0].photo  # shown last
+        height, width = self._picture.shape[:2]
+        self._size = (width, height)  # of the recording and the virtual camera
         self._latency: deque[float] = deque(maxlen=REMEMBERED)
         self._times: deque[float] = deque(maxlen=30)
         self._frames = 0
+        self._seen = False  # whether someone moves the portrait
         self._over = False
 
     def run(self, seconds: float | None = None) -> Session:
@@ -131,6 +133,11 @@ class Live:
                 moment = self.performer.next(WAIT)
                 if moment is not None:
                     self._play(moment)
+                if self.screen is not None:  # also where nothing new has come: it has keys
+                    text = self._text() if self.overlay else ()
+                    self._press(self.screen.show(self._picture, text))
+                if moment is not None:
+                    self._count(moment)
         except KeyboardInterrupt:
             pass
         finally:
@@ -147,13 +154,14 @@ class Live:
         weights = np.zeros(len(self.animator.actions), np.float32)
         for own, common in self._columns:
             weights[own] = moment.weights[common]
-        frame = self.animator.frame(self.portraits[self.shown], weights)
+        self._seen = moment.confidence > 0.5
+        self._picture = frame = self.animator.frame(self.portraits[self.shown], weights)
         if self.camera is not None:
             self.camera.send(fitted(frame, self._size))
         if self.recording is not None:
             self._record(frame)
-        if self.screen is not None:
-            self._press(self.screen.show(frame, self._text(moment) if self.overlay else ()))
+
+    def _count(self, moment: Moment) -> None:
         now = time.monotonic()
         self._times.append(now)
         self._frames += 1
@@ -176,6 +184,7 @@ class Live:
             self.performer.mirror = not self.performer.mirror
         elif key in (" ", "p"):
             self.shown = (self.shown + 1) % len(self.portraits)
+            self._picture = self.portraits[self.shown].photo
         elif key == "o":
             self.overlay = not self.overlay
         elif key == "r":
@@ -204,17 +213,20 @@ class Live:
             self.lost_recording = True
             log.warning("the recording is lost: %s", error)
             return
-        if written is not None:
+        if written is None:
+            self.lost_recording = True
+            log.warning("%s is not written: no frame has come", recording.path)
+        else:
             log.warning("%s: %d frames, %.1f s", written.path, written.frames, written.seconds)
         if recording.left_out:
             log.warning("%d frames came faster than they could be encoded", recording.left_out)
 
-    def _text(self, moment: Moment) -> list[str]:
+    def _text(self) -> list[str]:
         spent = self._times[-1] - self._times[0] if len(self._times) > 1 else 0.0
         rate = (len(self._times) - 1) / spent if spent else 0.0
         recent = list(self._latency)[-30:]
         lag = 1000 * float(np.median(recent)) if recent else 0.0
-        state = "" if moment.confidence > 0.5 else "  no face"
+        state = "" if self._seen else "  no face"
         state += "  mirror" if self.performer.mirror else ""
         state += "  REC" if self.recording is not None else ""
         return [f"{rate:.0f} fps  {lag:.0f} ms{state}", *HELP]

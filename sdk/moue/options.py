@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from argparse import ArgumentTypeError
 from typing import NoReturn
 
@@ -231,7 +232,7 @@ def _add_source(command: Parser) -> argparse._ArgumentGroup:
         " (default: 0, the first camera)",
     )
     source.add_argument("--loop", action="store_true", help="play a video again and again")
-    source.add_argument("--seconds", type=float, help="how long (default: until it ends, or q)")
+    source.add_argument("--seconds", type=_seconds, help="how long (default: until it ends, or q)")
     source.add_argument("--mirror", action="store_true", help="swap left and right")
     _add_tracking(
         command,
@@ -308,7 +309,7 @@ def _add_benchmark(command: Parser) -> None:
         help="whose pictures are tracked (default: tracking is not measured)",
     )
     what.add_argument(
-        "--seconds", type=float, default=3.0, help="of measuring, in all (default: %(default)s)"
+        "--seconds", type=_seconds, default=3.0, help="of measuring, in all (default: %(default)s)"
     )
     out = command.add_argument_group("output")
     out.add_argument("--plot", metavar="FILE.png", help="how the times are spread, as a picture")
@@ -375,6 +376,13 @@ def _height(text: str) -> int:
     if not text.isdecimal() or not 64 <= int(text) <= 4320:
         raise ArgumentTypeError(f"must be a number of pixels from 64 to 4320, but got {text!r}")
     return int(text)
+
+
+def _seconds(text: str) -> float:
+    (seconds,) = _numbers(text) if "," not in text else (0.0,)
+    if not 0 < seconds < math.inf:
+        raise ArgumentTypeError(f"must be a number of seconds above 0, but got {text!r}")
+    return seconds
 
 
 def _numbers(text: str) -> list[float]:

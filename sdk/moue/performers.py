@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Generic, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from moue.actions import ACTIONS, in_mirror
-from moue.tracking import Tracked, Tracker
+from moue.tracking import Pose, Tracker
 from moue.tracking.smoothing import LONGEST_STEP, Presence
-from moue.video.feed import Feed
+from moue.video.feed import PATIENCE, Feed, Fresh, Item
 from moue.video.ffmpeg import Frame
 from moue.wire import Received
 
-LULL = 0.2  # s without a picture after which the face counts as out of sight
+LULL = 0.2  # s without a picture after which the face counts as out of sight,
+LULL_STEPS = 2.5  # or so many times as long as the last two were apart: some sources are slow
 
 
 @dataclass(frozen=True)
@@ -28,14 +29,14 @@ class Moment:
         weights: float32 [n] over `moue.actions.ACTIONS`.
         confidence: in [0, 1]; 0 where no one moves the portrait.
         fresh: False where nothing new came and the portrait only goes on easing to rest.
-        tracked: all that was seen, where a face was tracked here.
+        pose: how the head is turned, where a face was seen here.
     """
 
     captured: float
     weights: NDArray[np.float32]
     confidence: float
     fresh: bool
-    tracked: Tracked | None = None
+    pose: Pose | None = None
 
 
 class Performer(Protocol):
@@ -54,80 +55,84 @@ class Performer(Protocol):
     def calibrate(self) -> bool: ...
 
 
-class FacePerformer:
-    """A face before a camera; always its newest picture."""
+class Following(Generic[Item]):
+    """Takes the newest of a feed, and knows when it has fallen silent."""
 
-    def __init__(self, camera: Feed[Frame], tracker: Tracker) -> None:
-        self._camera, self._tracker = camera, tracker
-        self._number, self._last = -1, 0.0
-        self.mirror = self.calibrated = False
-
-    @property
-    def ended(self) -> bool:
-        return self._camera.ended
-
-    @property
-    def losses(self) -> int:
-        return self._camera.losses
-
-    def next(self, timeout: float) -> Moment | None:
-        fresh = self._camera.newer(self._number, timeout)
-        if fresh is not None:
-            self._number, self._last = fresh.number, fresh.seconds
-            tracked = self._tracker.track(fresh.item, fresh.seconds)
-        elif self._number >= 0 and time.monotonic() - self._last > LULL:
-            tracked = self._tracker.read(None, time.monotonic())
-        else:
-            return None
-        return Moment(
-            tracked.seconds,
-            _turned(tracked.weights, self.mirror),
-            tracked.confidence,
-            fresh is not None,
-            tracked,
-        )
-
-    def calibrate(self) -> bool:
-        self.calibrated = self._tracker.calibrate() or self.calibrated
-        return self.calibrated
-
-
-class RemotePerformer:
-    """Actions that arrive; when they stop, the portrait eases to rest."""
-
-    def __init__(self, lines: Feed[Received]) -> None:
-        self._lines = lines
-        self._presence = Presence(len(ACTIONS))
-        self._number, self._last, self._stepped = -1, 0.0, time.monotonic()
+    def __init__(self, feed: Feed[Item]) -> None:
+        self._feed = feed
+        self._number, self._last, self._lull = -1, 0.0, LULL
         self.mirror = False
 
     @property
     def ended(self) -> bool:
-        return self._lines.ended
+        """Whether all that came has been taken, and nothing more will come."""
+        return self._feed.ended and not self._feed.has_newer(self._number)
 
     @property
     def losses(self) -> int:
-        return self._lines.losses
+        return self._feed.losses
+
+    def _newest(self, timeout: float) -> Fresh[Item] | None:
+        fresh = self._feed.newer(self._number, timeout)
+        if fresh is not None:
+            if self._number >= 0:
+                steps = (fresh.seconds - self._last) / (fresh.number - self._number)
+                self._lull = min(max(LULL, LULL_STEPS * steps), PATIENCE)
+            self._number, self._last = fresh.number, fresh.seconds
+        return fresh
+
+    def _silent(self) -> bool:
+        return self._number >= 0 and time.monotonic() - self._last > self._lull
+
+
+class FacePerformer(Following[Frame]):
+    """A face before a camera; always its newest picture."""
+
+    def __init__(self, camera: Feed[Frame], tracker: Tracker) -> None:
+        super().__init__(camera)
+        self._tracker = tracker
+        self.calibrated = False
 
     def next(self, timeout: float) -> Moment | None:
-        fresh = self._lines.newer(self._number, timeout)
-        now = time.monotonic()
+        fresh = self._newest(timeout)
         if fresh is not None:
-            self._number, self._last = fresh.number, fresh.seconds
-        elif self._number < 0 or now - self._last <= LULL:
+            tracked = self._tracker.track(fresh.item, fresh.seconds)
+        elif self._silent():
+            tracked = self._tracker.read(None, time.monotonic())
+        else:
             return None
+        weights, pose = tracked.weights, tracked.pose
+        if self.mirror:
+            weights, pose = in_mirror(weights), pose and pose.in_mirror()
+        return Moment(tracked.seconds, weights, tracked.confidence, fresh is not None, pose)
+
+    def calibrate(self) -> bool:
+        done = self._tracker.calibrate()
+        self.calibrated |= done
+        return done
+
+
+class RemotePerformer(Following[Received]):
+    """Actions that arrive; when they stop, the portrait eases to rest."""
+
+    def __init__(self, lines: Feed[Received]) -> None:
+        super().__init__(lines)
+        self._presence = Presence(len(ACTIONS))
+        self._stepped = time.monotonic()
+
+    def next(self, timeout: float) -> Moment | None:
+        fresh = self._newest(timeout)
+        if fresh is None and not self._silent():
+            return None
+        now = time.monotonic()
         step, self._stepped = min(now - self._stepped, LONGEST_STEP), now
         shown = self._presence(None if fresh is None else fresh.item.weights, step)
         return Moment(
             now if fresh is None else fresh.seconds,
-            _turned(shown, self.mirror),
+            in_mirror(shown) if self.mirror else shown,
             self._presence.confidence * (1.0 if fresh is None else fresh.item.confidence),
             fresh is not None,
         )
 
     def calibrate(self) -> bool:
         return False  # the sender knows its own face at rest
-
-
-def _turned(weights: NDArray[np.float32], mirror: bool) -> NDArray[np.float32]:
-    return in_mirror(weights) if mirror else weights

@@ -81,4 +81,9 @@ def test_refusals(drive, performance, tmp_path, monkeypatch, options, code, word
 
 def test_what_is_read_is_never_written(moue, drive, performance, photo):
     assert_one_line(drive(performance, "-o", performance), 2, "is what is read")
+    kept = photo.read_bytes()
+    for path, words in ((photo, "is what is read"), ("out.mp4", "is the clip of -o")):
+        ran = drive(performance, "-o", "out.mp4", "--save-curve", path)
+        assert_one_line(ran, 2, f"--save-curve {path} {words}")
+    assert photo.read_bytes() == kept
     assert_one_line(drive("missing.mp4", "-o", "out.mp4"), 1, "missing.mp4: No such file")

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import io
 import json
 import re
 import signal
@@ -11,7 +10,6 @@ import threading
 import time
 from contextlib import suppress
 from fractions import Fraction
-from types import SimpleNamespace
 
 import pytest
 
@@ -55,7 +53,7 @@ def test_the_face_at_rest_is_kept_for_the_next_time(live, camera, tmp_path):
     assert me.read_bytes() == before
 
 
-def test_tracked_here_played_there(moue, live, camera, monkeypatch):
+def test_tracked_here_played_there(moue, live, camera, monkeypatch, tmp_path):
     ran = moue("track", "--camera", camera)
     assert (ran.code, ran.err) == (0, "")
     lines = [json.loads(line) for line in ran.out.splitlines()]
@@ -65,10 +63,25 @@ def test_tracked_here_played_there(moue, live, camera, monkeypatch):
         line["moue"] == 1 and set(line["pose"]) == {"yaw", "pitch", "roll"} for line in lines
     )
     assert sorted(line["time"] for line in lines) == [line["time"] for line in lines]
-    monkeypatch.setattr(channels.sys, "stdin", SimpleNamespace(buffer=io.BytesIO(ran.out.encode())))
-    ran = live("--actions", "-")
+    piped = tmp_path / "piped"
+    piped.write_text(ran.out)
+    with piped.open() as stdin:
+        monkeypatch.setattr(channels.sys, "stdin", stdin)
+        ran = live("--actions", "-")
     assert ran.code == 0
-    assert re.match(r"\d+ frames in", ran.err)
+    assert re.match(r"[1-9]\d* frames in", ran.err)
+
+
+def test_it_ends_while_nothing_comes(tiny_bundle, photo):
+    command = [sys.executable, "-m", "moue", "live", photo, "--actions", "-", "--headless"]
+    options = ["--bundle", tiny_bundle, "--threads", "1", "--seconds", "0.5"]
+    with subprocess.Popen(
+        [*command, *options], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as live:
+        assert live.stderr is not None
+        said = live.stderr.read()
+        assert live.wait(60) == 0
+    assert re.fullmatch(r"0 frames in .*\n", said)
 
 
 def wait_for_a_sample(target: str) -> None:

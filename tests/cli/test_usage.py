@@ -59,3 +59,25 @@ def test_a_reader_that_leaves_is_no_error(argv):
         command.stdout.close()
         assert command.stderr.read() == b""
     assert command.returncode in (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("closing", "code", "words"),
+    [
+        (">&- 2>&-", 0, ""),
+        (
+            ">/dev/full",
+            1,
+            "moue: error: cannot write to standard output: No space left on device\n",
+        ),
+    ],
+)
+def test_streams_that_are_closed_or_full(closing, code, words):
+    command = f"{sys.executable} -m moue expressions {closing}"
+    ran = subprocess.run(["sh", "-c", command], capture_output=True, text=True)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (code, "", words)
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "soon", "1,2"])
+def test_a_time_that_is_none(moue, seconds):
+    assert_one_line(moue("track", "--seconds", seconds), 2, "--seconds")

@@ -77,7 +77,7 @@ def wait_for_bytes(folder: Path, process: subprocess.Popen[str]) -> None:
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("before", [None, b"old"])
 def test_an_interrupted_film_leaves_what_was_there(long_animate, tmp_path, number, before):
     film = tmp_path / "out" / "film.mp4"

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -39,6 +40,11 @@ def test_a_slow_reader_gets_the_newest_frame(clip):
         assert fresh is not None
         assert fresh.number >= 3
         assert round(fresh.item.mean() / 20) == fresh.number
+
+
+def test_a_file_is_a_file_whatever_its_name(clip, tmp_path):
+    with open_camera(str(Path(clip).rename(tmp_path / "wow!.mp4"))) as feed:
+        assert feed.newer(-1, 5.0) is not None
 
 
 def test_again_and_again(clip):

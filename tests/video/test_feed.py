@@ -131,6 +131,16 @@ def test_what_cannot_begin_is_an_error_at_once(camera):
             feed.newer(-1, 5.0)
 
 
+def test_a_fault_that_nobody_foresaw_is_told_and_does_not_hang():
+    def faulty():
+        "192.168..1.20".encode("idna")
+        yield 1
+
+    feed = Feed("udp://192.168..1.20:9", faulty, endless=True, first=None)
+    with feed, pytest.raises(VideoError, match=r"fails \(UnicodeError: "):
+        feed.newer(-1, 5.0)
+
+
 def test_a_source_that_never_begins():
     never = threading.Event()
 

@@ -40,6 +40,32 @@ def test_a_recording_that_cannot_be(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_recording_lost_to_a_fault_that_nobody_foresaw_is_said(tmp_path, monkeypatch):
+    def out_of_memory(frames, *_):
+        raise MemoryError
+
+    monkeypatch.setattr("moue.video.outlets.write_frames", out_of_memory)
+    recording = Recording(tmp_path / "out.mp4")
+    recording.add(np.zeros((32, 32, 3), np.uint8), 0.0)
+    with pytest.raises(OutputError, match="MemoryError"):
+        recording.close()
+
+
+def test_ctrl_c_does_not_break_a_recording_off(tmp_path, monkeypatch):
+    recording = Recording(tmp_path / "out.mp4")
+    recording.add(np.zeros((32, 32, 3), np.uint8), 0.0)
+    join, pressed = recording._thread.join, [KeyboardInterrupt, KeyboardInterrupt]
+
+    def interrupted() -> None:
+        if pressed:
+            raise pressed.pop()
+        join()
+
+    monkeypatch.setattr(recording._thread, "join", interrupted)
+    assert recording.close() is not None
+    assert not pressed
+
+
 def test_an_encoder_that_is_behind_costs_frames_not_memory(tmp_path, monkeypatch):
     monkeypatch.setattr("moue.video.outlets.BACKLOG", 4)
     recording = Recording(tmp_path / "out.mp4")

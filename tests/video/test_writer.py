@@ -43,7 +43,7 @@ def test_mp4_is_what_browsers_play(smooth, tmp_path):
 
 def test_odd_sides_repeat_the_last_row_and_column(smooth, tmp_path):
     written = write_frames(smooth(2, 95, 127), tmp_path / "out.mp4", NTSC)
-    assert written.size == (127, 95)
+    assert written.size == (128, 96)
     frame = next(iter(read_frames(tmp_path / "out.mp4"))).astype(int)
     assert frame.shape == (96, 128, 3)
     assert np.abs(frame[95] - frame[94]).mean() <= 3

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import logging
 import os
 import socket
@@ -11,7 +10,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -63,12 +61,14 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
     loop.close()
 
 
-def test_bad_lines_are_passed_over_and_said_once(monkeypatch):
+def test_bad_lines_are_passed_over_and_said_once(monkeypatch, tmp_path):
     good = b'{"moue": 1, "actions": {"jawOpen": 0.5}}\n'
-    stream = io.BytesIO(good + b"nonsense\n" + b"x" * 50_000 + b"\n" + good)
-    monkeypatch.setattr(channels.sys, "stdin", SimpleNamespace(buffer=stream))
+    piped = tmp_path / "piped"
+    piped.write_bytes(good + b"nonsense\n" + b"x" * 50_000 + b"\n" + good)
     told: list[str] = []
-    received = list(receive("-", told.append))
+    with piped.open() as stdin:
+        monkeypatch.setattr(channels.sys, "stdin", stdin)
+        received = list(receive("-", told.append))
     assert [each.weights[JAW] for each in received] == [0.5, 0.5]
     assert len(told) == 1
     assert "is passed over" in told[0]
@@ -322,7 +322,18 @@ def test_without_the_websockets_package(monkeypatch):
 
 @pytest.mark.parametrize(
     "target",
-    ["", "udp://", "udp://host", "tcp://host:1", "udp://h:99999", "osc://h:1/path", "ws://h:1?a"],
+    [
+        *(
+            "",
+            "udp://",
+            "udp://host",
+            "tcp://host:1",
+            "udp://h:99999",
+            "osc://h:1/path",
+            "ws://h:1?a",
+        ),
+        *("udp://192.168..1.20:9000", f"ws://{'x' * 64}:9000"),
+    ],
 )
 def test_targets_that_are_none(target):
     with pytest.raises(UsageError, match=r"must be -, udp://HOST:PORT"), sender(target):

@@ -133,8 +133,9 @@ class Tracker(Closing):
 
     def calibrate(self) -> bool:
         """Takes the last second as rest; False where no face has been seen in it."""
-        self._given = self._calibration.now()
-        return self._given is not None
+        shown = self._calibration.now()
+        self._given = shown or self._given
+        return shown is not None
 
     def track(self, frame: NDArray[np.uint8], seconds: float) -> Tracked:
         """The next frame's actions.

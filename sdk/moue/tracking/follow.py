@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moue.actions import FACE_ACTIONS
-from moue.crop import detect, import_mediapipe, quiet_stderr
+from moue.crop import detect, import_mediapipe
 from moue.errors import BundleError, one_line
 from moue.files import Closing
+from moue.streams import quiet_stderr
 from moue.tracking.mesh import POINTS, Mesh
 
 WINDOW = 3.0  # sides of the face

@@ -38,6 +38,10 @@ class Pose:
     pitch: float
     roll: float
 
+    def in_mirror(self) -> Pose:
+        """The same head, seen in a mirror."""
+        return Pose(-self.yaw, self.pitch, -self.roll)
+
 
 def place(landmarks: Mesh, reference: Mesh) -> tuple[Mesh, Pose]:
     """A measured face in the head's frame.

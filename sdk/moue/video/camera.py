@@ -36,9 +36,10 @@ def open_camera(source: str, loop: bool = False) -> Feed[Frame]:
         RuntimeUnavailableError: a camera, and OpenCV cannot be loaded; a pipeline, and it has no
             GStreamer.
     """
-    if source.isdecimal() or source.startswith("/dev/") or "!" in source:
+    pipeline = "!" in source and not Path(source).is_file()
+    if source.isdecimal() or source.startswith("/dev/") or pipeline:
         cv2 = import_opencv("a camera")
-        if "!" in source and not cv2.videoio_registry.hasBackend(cv2.CAP_GSTREAMER):
+        if pipeline and not cv2.videoio_registry.hasBackend(cv2.CAP_GSTREAMER):
             raise RuntimeUnavailableError(
                 "a pipeline needs an OpenCV with GStreamer, which pip's is not:"
                 " use the system's (apt install python3-opencv; JetPack has it)"

@@ -56,7 +56,7 @@ def check_encoder(codec: Codec) -> None:
 
 def write_clip(
     frames: Iterable[Frame], path: Path, fps: Fraction, codec: Codec, sound: Sound | None = None
-) -> None:
+) -> tuple[int, int]:
     """Encodes frames into the file `path`; frame k is shown from k / fps seconds on, exactly.
 
     Args:
@@ -65,6 +65,9 @@ def write_clip(
         fps: frames per second.
         codec: one of `CODECS`.
         sound: what is heard meanwhile, as far as the frames last; only an mp4 carries it.
+
+    Returns:
+        The pictures' width and height, px.
 
     Raises:
         OutputError: frames too large for the format.
@@ -101,6 +104,7 @@ def write_clip(
             container.mux(context.encode(None))
     except av.FFmpegError as error:
         raise OSError(error.errno, error.strerror) from error
+    return first.width, first.height
 
 
 def _yuv420_pictures(frames: Iterator[Frame]) -> Iterator[av.VideoFrame]:

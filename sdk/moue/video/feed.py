@@ -72,19 +72,20 @@ class Feed(Closing, Generic[Item]):
             VideoError: the source could not even begin.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._has_newer(than) or self._over(), timeout)
-            found = self._newest if self._has_newer(than) else None
+            self._changed.wait_for(lambda: self.has_newer(than) or self._over(), timeout)
+            found = self._newest if self.has_newer(than) else None
         if found is None:
             self._notice()
         return found
+
+    def has_newer(self, than: int) -> bool:
+        """Whether `newer` would give an item at once."""
+        return self._newest is not None and self._newest.number > than
 
     def close(self) -> None:
         """Ends the reading; a source that blocks is left to itself."""
         self._stopping.set()
         self._thread.join(FAREWELL)
-
-    def _has_newer(self, than: int) -> bool:
-        return self._newest is not None and self._newest.number > than
 
     def _over(self) -> bool:
         return self.ended or (self._failure is not None and self._newest is None)
@@ -125,6 +126,8 @@ class Feed(Closing, Generic[Item]):
                 what, failure = f"fails ({one_line(error)})", error
             except OSError as error:
                 what = f"fails ({error.strerror or one_line(error)})"
+            except Exception as error:  # noqa: BLE001 - whatever it is, who waits must hear of it
+                what = f"fails ({type(error).__name__}: {one_line(error)})"
             if self._newest is None:
                 with self._changed:
                     self._failure = failure or VideoError(f"{self.name} {what}")

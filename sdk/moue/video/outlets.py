@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from moue.errors import MoueError, RuntimeUnavailableError, one_line
+from moue.errors import MoueError, OutputError, RuntimeUnavailableError, one_line
 from moue.video.ffmpeg import Frame
 from moue.video.reader import Timed, steady
 from moue.video.writer import Written, check_output, check_rate, write_frames
@@ -57,18 +57,20 @@ class Recording:
             self.left_out += 1
 
     def close(self) -> Written | None:
-        """Completes the file; None where there was nothing to record.
+        """Completes the file, Ctrl-C or not; None where there was nothing to record.
 
         Raises:
             OutputError: it could not be written.
         """
+        told = False
         while self._thread.is_alive():
             try:
-                self._waiting.put(None, timeout=0.1)
-                break
-            except queue.Full:
+                if not told:
+                    self._waiting.put(None, timeout=0.1)
+                    told = True
+                self._thread.join()
+            except (queue.Full, KeyboardInterrupt):
                 continue
-        self._thread.join()
         if self._failure is not None and self._begun is not None:
             raise self._failure
         return self._written
@@ -78,6 +80,8 @@ class Recording:
             self._written = write_frames(steady(self._timed(), RATE), output, RATE)
         except MoueError as error:
             self._failure = error
+        except Exception as error:  # noqa: BLE001 - a lost recording must not pass for one
+            self._failure = OutputError(f"{self.path}: {type(error).__name__}: {one_line(error)}")
 
     def _timed(self) -> Iterator[Timed]:
         while (item := self._waiting.get()) is not None:

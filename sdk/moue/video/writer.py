@@ -120,9 +120,10 @@ def write_frames(
                     _write_picture(checked, part)
                 else:
                     codec = CODECS[output.path.suffix.lower()]
-                    write_clip(checked, part, fps, codec, sound if codec.sound else None)
-    height, width = checked.shape[:2]
-    return Written(output.path, checked.count, (width, height), float(checked.count / fps))
+                    size = write_clip(checked, part, fps, codec, sound if codec.sound else None)
+    if output.kind != "clip":
+        size = checked.shape[1], checked.shape[0]
+    return Written(output.path, checked.count, size, float(checked.count / fps))
 
 
 def ahead(frames: Iterable[Frame]) -> Generator[Frame, None, None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -11,6 +12,7 @@ from typing import BinaryIO
 from urllib.parse import urlsplit
 
 from moue.errors import OutputError, UsageError, VideoError, one_line
+from moue.streams import print_line
 from moue.wire import lines, osc, websocket
 from moue.wire.sample import MAX_BYTES, Received, Sample
 
@@ -46,6 +48,7 @@ def check_target(target: str) -> Place:
             and parts.port
             and target.rstrip("/") == f"{parts.scheme}://{parts.netloc}"
         ):
+            parts.hostname.encode("idna")  # UnicodeError, a ValueError, for what is no host's name
             if parts.scheme == "ws":
                 websocket.import_websockets("asyncio")
             return Place(target, parts.scheme, parts.hostname, parts.port)
@@ -68,7 +71,7 @@ def sender(target: str) -> Iterator[Sender]:
     """
     place = check_target(target)
     if place.scheme == "-":
-        yield _print
+        yield lambda sample: print_line(lines.encode(sample).decode())
     elif place.scheme == "ws":
         with websocket.Server(place.host, place.port) as server:
             yield lambda sample: server.send(lines.encode(sample))
@@ -113,13 +116,14 @@ def receive(source: str, complain: Callable[[str], None]) -> Generator[Received,
 
 def _messages(place: Place) -> Iterable[bytes]:
     if place.scheme == "-":
-        return _lines(sys.stdin.buffer)
+        return _lines(os.fdopen(sys.stdin.fileno(), "rb", closefd=False))
     if place.scheme == "ws":
         return websocket.listen(place.host, place.port)
     return _datagrams(place)
 
 
 def _lines(stream: BinaryIO) -> Generator[bytes, None, None]:
+    """Lines of a stream of its own: Python, at its end, aborts where a thread still reads sys.stdin."""
     while line := stream.readline(MAX_BYTES + 1):
         yield line
 
@@ -139,8 +143,3 @@ def _resolved(place: Place) -> tuple[int, int, tuple[object, ...]]:
     found = socket.getaddrinfo(place.host, place.port, type=socket.SOCK_DGRAM)
     family, kind, _, _, address = found[0]
     return family, kind, address
-
-
-def _print(sample: Sample) -> None:
-    sys.stdout.write(lines.encode(sample).decode() + "\n")
-    sys.stdout.flush()
