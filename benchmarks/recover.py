@@ -73,23 +73,30 @@ def performance(seconds: float, fps: Fraction, seed: int = 0) -> ActionCurve:
 
 
 def compare(given: ActionCurve, back: ActionCurve) -> Recovered:
-    """Correlations at the one delay that suits all actions best."""
+    """Correlations and amplitudes at the one delay that suits all actions best."""
     true = {name: given.values[:, k] for k, name in enumerate(given.actions)}
     read = {name: back.values[:, back.actions.index(name)] for name in given.actions}
     by_delay = {
-        delay: {name: _correlation(true[name], read[name], delay) for name in true}
+        delay: {name: _correlation(*_side_by_side(true[name], read[name], delay)) for name in true}
         for delay in DELAYS
     }
     delay = max(by_delay, key=lambda d: float(np.mean(list(by_delay[d].values()))))
-    amplitude = {
-        name: float((true[name] @ read[name]) / max(true[name] @ true[name], 1e-9)) for name in true
-    }
+    amplitude = {}
+    for name in true:
+        a, b = _side_by_side(true[name], read[name], delay)
+        amplitude[name] = float((a @ b) / max(a @ a, 1e-9))
     return Recovered(by_delay[delay], amplitude, delay, len(given), float(given.fps))
 
 
-def _correlation(true: NDArray[np.float32], read: NDArray[np.float32], delay: int) -> float:
+def _side_by_side(
+    true: NDArray[np.float32], read: NDArray[np.float32], delay: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """What was played, and what was read so many frames later, as far as both go."""
     count = min(len(true), len(read)) - abs(delay)
-    a, b = true[max(0, -delay) :][:count], read[max(0, delay) :][:count]
+    return true[max(0, -delay) :][:count], read[max(0, delay) :][:count]
+
+
+def _correlation(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
     return float(np.corrcoef(a, b)[0, 1]) if a.std() > 0 and b.std() > 0 else 0.0
 
 

@@ -22,7 +22,7 @@ from moue.kernels.cores import usable_cores
 
 FRAMES = (10, 100, 1000)
 PHOTOS = {"256²": (256, 256), "720p": (720, 1280), "1080p": (1080, 1920), "4K": (2160, 3840)}
-ACTIONS = (1, 5, 10, 20, 51)
+ACTIONS = (1, 5, 10, 20, 54)
 BATCHES = (1, 2, 4, 8)
 PORTRAITS = (1, 10, 100, 1000)
 SMALL = (512, 512)  # px, the photo of each: it is held too

@@ -29,7 +29,7 @@ from export.graphs import (
     export_encoder,
     fuse_normalisation,
 )
-from moue.actions import EXPRESSIONS, action_vector, sides
+from moue.actions import EXPRESSIONS, HEAD_TURNS, action_vector, sides
 from moue.bundle import MANIFEST, Bundle, GraphFile, Level, Manifest, MouthFile, load_bundle
 from moue.crop import find_faces
 from moue.kernels import preprocess
@@ -89,7 +89,13 @@ def write_bundle(
     version: str,
     carried: Mapping[str, float] | None = None,
 ) -> None:
-    """Writes manifest, graphs and picture beside the target, then puts them there; a card stays."""
+    """Writes manifest, graphs and picture beside the target, then puts them there; a card stays.
+
+    Raises:
+        ValueError: the folder holds something else than a bundle.
+    """
+    if folder.exists() and not (folder / MANIFEST).is_file():
+        raise ValueError(f"{folder} is there and no bundle; name a new folder")
     folder.parent.mkdir(parents=True, exist_ok=True)
     fused = fuse_normalisation(generator)
     assert isinstance(fused, EdgeGenerator)
@@ -122,7 +128,8 @@ def write_bundle(
         if (card := folder / "MODEL_CARD.md").exists():
             shutil.copy(card, target)
         load_bundle(target)
-        shutil.rmtree(folder, ignore_errors=True)
+        if folder.exists():
+            folder.rename(Path(made) / "before")
         target.rename(folder)
 
 
@@ -134,7 +141,8 @@ def parity(generator: EdgeGenerator, bundle: Bundle, photo: NDArray[np.uint8]) -
         bundle: what was made of it.
         photo: uint8 RGB [S, S, 3], a face square.
     """
-    actions = np.stack([action_vector(e, bundle.actions) for e in EXPRESSIONS.values()])
+    poses = [*EXPRESSIONS.values(), *({name: way} for name in HEAD_TURNS for way in (-1.0, 1.0))]
+    actions = np.stack([action_vector(pose, bundle.actions) for pose in poses])
     inputs = (
         torch.from_numpy(photo.transpose(2, 0, 1)[None].astype(np.float32) / 255),
         torch.from_numpy(actions)[None],
@@ -170,9 +178,9 @@ def main() -> None:
     carried = dict(arguments.carry)
     try:
         carry(generator, state["actions"], carried)
+        write_bundle(generator, state, arguments.output, arguments.version, carried)
     except ValueError as wrong:
         raise SystemExit(f"export.bundle: error: {wrong}") from None
-    write_bundle(generator, state, arguments.output, arguments.version, carried)
     bundle = load_bundle(arguments.output)
     size = sum(file.bytes for file in bundle.manifest.files)
     print(f"{arguments.output}: {size / 1e6:.1f} MB, {len(bundle.actions)} actions")

@@ -96,11 +96,11 @@ def training_portraits(data: Path) -> Iterator[Path]:
     """Of `ROOT/portraits`, those that training saw, in an order that mixes their origins."""
     portraits = [
         path
-        for path in (data / "portraits").glob("*.jpg")
+        for path in sorted((data / "portraits").glob("*.jpg"))
         if not is_held_out(identity_of(path.stem))
     ]
     order = np.random.default_rng(0).permutation(len(portraits))
-    return (sorted(portraits)[k] for k in order)
+    return (portraits[k] for k in order)
 
 
 class _Features(CalibrationDataReader):

@@ -27,6 +27,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "local_adversarial": 0.1,
     },
 }
+# Losses that a preset has not.
+OTHERS = {"edge": ("landmarks",), "paper": ("flow", "mask", "colour", "place")}
 CHOICES = {"preset": tuple(PRESETS), "optimiser": ("muon", "adam")}
 
 
@@ -72,8 +74,12 @@ class TrainConfig:
         """The expressions people are divided among; none when everyone shows all."""
         return tuple(name for name in self.apart.split(",") if name)
 
-    def check(self) -> None:
+    def check(self, weights: LossWeights | None = None) -> None:
         """Raises ValueError, worded for the user, where values do not go together."""
+        for name in OTHERS[self.preset]:
+            usual = PRESETS[self.preset].get(name, getattr(LossWeights(), name))
+            if weights is not None and getattr(weights, name) != usual:
+                raise ValueError(f"--{name} weighs nothing that --preset {self.preset} learns by")
         if (self.preset == "paper") != bool(self.names):
             raise ValueError(
                 "--expressions belongs to --preset paper, which needs one at least; "
@@ -83,6 +89,8 @@ class TrainConfig:
             raise ValueError(
                 "--optimiser muon moves edge's weights alone; --preset paper takes adam"
             )
+        if not (self.pairs >= 0 <= self.smiles and self.pairs + self.smiles <= 1):
+            raise ValueError("--pairs and --smiles are shares of the samples, up to 1 together")
         if self.apart and not set(self.names) <= set(self.divided):
             raise ValueError(f"--apart must name --expressions too, but got {self.apart!r}")
         for name in (*self.names, *self.divided):
@@ -124,7 +132,7 @@ def parse(parser: argparse.ArgumentParser) -> tuple[argparse.Namespace, TrainCon
     config = TrainConfig(**{name: values[name] for name in asdict(TrainConfig())})
     weights = LossWeights(**{name: values[name] for name in asdict(LossWeights())})
     try:
-        config.check()
+        config.check(weights)
     except ValueError as error:
         parser.error(str(error))
     return arguments, config, weights

@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw
 from scipy.stats import spearmanr
 
 from moue.actions import HEAD_TURNS, mirrored
+from training.data.sources import ASIDE
 from training.teacher.gaze import LOOKS
 
 REGIONS = ("brow", "eye", "look", "cheek", "nose", "jaw", "mouth", "head")
@@ -18,6 +19,7 @@ HEADLINE = (
     *("jawOpen", "eyeBlink", "mouthSmile", "browInnerUp", "mouthPucker"),
     *LOOKS,
     *HEAD_TURNS,
+    *(f"-{name}" for name in HEAD_TURNS),
 )
 # Faces move these as one.
 _TOGETHER = {"jaw": "mouth", "cheek": "eye", "nose": "mouth", "look": "eye"}
@@ -30,21 +32,24 @@ class Control:
 
     Attributes:
         actions: n names asked for, one at a time, at 1; a name without its side asks for both,
-            and one of `eyes.LOOKS` for the two eyes to look there.
+            one of `gaze.LOOKS` for the two eyes to look there, one that begins with `-` for −1.
         scores: m names measured.
         rises: float64 [n, m], mean rise of each score over the face at rest.
         monotone: float64 [n], Spearman of the action's own score with its weight; NaN without one.
+        lost: share of the frames in which no face was found.
     """
 
     actions: tuple[str, ...]
     scores: tuple[str, ...]
     rises: NDArray[np.float64]
     monotone: NDArray[np.float64]
+    lost: float = 0.0
 
     def own(self, action: str) -> float:
-        """By how much the score of the action's own name rises; of both sides, where it has both."""
+        """By how far the score of the action's own name goes its way; of both sides, where it has both."""
         named = [index for index, score in enumerate(self.scores) if is_own(score, action)]
-        return float(self.rises[self.actions.index(action), named].mean()) if named else 0.0
+        rises = way_of(action) * self.rises[self.actions.index(action), named]
+        return float(rises.mean()) if named else 0.0
 
     def leakage(self) -> float:
         """Mean absolute rise of scores in regions of the face the action has no part in."""
@@ -61,7 +66,12 @@ class Control:
         shares = []
         for action in self.actions:
             other = mirrored(action)
-            if other == action or other not in self.scores or self.own(action) < 0.1:
+            if (
+                action in ASIDE
+                or other == action
+                or other not in self.scores
+                or self.own(action) < 0.1
+            ):
                 continue
             opposite = self.rises[self.actions.index(action), self.scores.index(other)]
             shares.append(1 - max(opposite, 0.0) / self.own(action))
@@ -75,6 +85,7 @@ class Control:
             "leakage into other regions": self.leakage(),
             "left/right separation": self.separation(),
             "mean Spearman of actions that answer": float(answering.mean()),
+            "share of frames in which no face was found": self.lost,
         }
 
 
@@ -91,7 +102,8 @@ def measure(
         per_face: for every face, action and weight, the scores measured; empty where no face was
             found.
     """
-    scores = tuple(name for name in per_face[0][0][0] if name != "_neutral")
+    shown = [found for face in per_face for steps in face for found in steps]
+    scores = tuple(dict.fromkeys(name for found in shown for name in found if name != "_neutral"))
     values = np.array(
         [
             [[[s.get(name, np.nan) for name in scores] for s in steps] for steps in face]
@@ -103,21 +115,33 @@ def measure(
     for index, action in enumerate(actions):
         named = [k for k, score in enumerate(scores) if is_own(score, action)]
         if named:
-            curve = curves[index][:, named].mean(1)
+            curve = way_of(action) * curves[index][:, named].mean(1)
             if curve[-1] > 0.05:
                 monotone[index] = spearmanr(weights, curve).statistic
-    return Control(actions, scores, curves[:, -1], monotone)
+    lost = float(np.mean([not found for found in shown]))
+    return Control(actions, scores, curves[:, -1], monotone, lost)
 
 
 def region(name: str) -> str:
     """The part of the face an action belongs to."""
-    first = next(part for part in REGIONS if name.startswith(part))
+    first = next(part for part in REGIONS if name.removeprefix("-").startswith(part))
     return _TOGETHER.get(first, first)
 
 
 def is_own(score: str, action: str) -> bool:
     """Whether a score is the one, or one of the two, that an action's name asks for."""
+    action = action.removeprefix("-")
     return score in LOOKS.get(action, (action, f"{action}Left", f"{action}Right"))
+
+
+def is_turn(action: str) -> bool:
+    """Whether a name, of one way or the other, is a turn of the head."""
+    return action.removeprefix("-") in HEAD_TURNS
+
+
+def way_of(action: str) -> float:
+    """1, or −1 for a name that begins with `-`: the weight that is asked for, and the score's sign."""
+    return -1.0 if action.startswith("-") else 1.0
 
 
 def draw_matrix(control: Control) -> Image.Image:

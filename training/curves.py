@@ -11,10 +11,19 @@ LOG_EVERY = 50  # steps
 
 
 class Curves:
-    """Mean losses every `LOG_EVERY` steps, into a CSV file and a progress bar."""
+    """Mean losses every `LOG_EVERY` steps, into a CSV file and a progress bar.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: of the file; it is written on where it holds steps before this run's first.
+        step: the last one taken before: lines after it, of a run broken off, go.
+    """
+
+    def __init__(self, path: Path, step: int = 0) -> None:
         self.path = path
+        if path.exists():
+            head, *lines = path.read_text().splitlines(keepends=True) or [""]
+            kept = [line for line in lines if int(line.partition(",")[0]) <= step]
+            path.write_text("".join([head, *kept]) if kept else "")
         self.sums: dict[str, float] = {}
         self.count = 0
 

@@ -5,8 +5,9 @@
 For every held-out neutral face, expression and degree: by how much MediaPipe's blendshape scores
 rise, how they follow the degree, what changes where nothing should, how close the frame is to the
 teacher's, and, for `pairs`, to the real smile; and how close a turned head is. Writes report.json,
-report.md, sheet.png, turns.png and strip.png, twelve frames of a rise. With `--control` every action is asked for alone, and what it moves and leaves
-is written to control.json and control.png, and drawn on one face in actions.png.
+report.md, sheet.png, turns.png and strip.png, twelve frames of a rise. With `--control` every action
+is asked for alone, and what it moves and leaves is written to control.json and control.png, and drawn
+on one face in actions.png.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from tqdm import tqdm
 
 from moue import Animator, Portrait, expression, kernels
 from moue.actions import ACTIONS, EXPRESSIONS, HEAD_TURNS, action_vector
-from training.control import HEADLINE, Control, draw_matrix, is_own, measure
+from training.control import HEADLINE, Control, draw_matrix, is_own, is_turn, measure, way_of
 from training.data.faces import FaceCrop, load_faces, prepare
 from training.data.sources import align, make_teacher, pair_degree
 from training.data.view import View, composed
@@ -41,7 +42,7 @@ from training.teacher.render import FaceFit, Teacher
 from training.teacher.turn import Turner
 
 DEGREES = tuple(k / 10 for k in range(11))
-TURNS = tuple({name: way} for name in HEAD_TURNS for way in (-1.0, 1.0))
+TURNS = {f"{name} {way:+g}": {name: way} for name in HEAD_TURNS for way in (-1.0, 1.0)}
 CONTROL_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 STRIP = 12  # frames
 ACROSS = 9  # actions in a row
@@ -158,13 +159,16 @@ def evaluate(
                     smile_ssim.append(best_likeness(shown, real, inside))
             rows.append(row)
             if set(HEAD_TURNS) <= set(animator.actions):
-                poses = [look(portrait, frame) for frame in animator.frames(portrait, TURNS)]
-                for turn, pose in zip(TURNS, poses, strict=True):
-                    likeness[next(iter(turn))].append(similarity(pose, *taught(turn)))
+                frames = list(animator.frames(portrait, list(TURNS.values())))
+                poses = [look(portrait, frame) for frame in frames]
+                for name, pose in zip(TURNS, poses, strict=True):
+                    likeness[name].append(similarity(pose, *taught(TURNS[name])))
+                outside = max(outside, *(difference_outside(portrait, frame) for frame in frames))
                 turned.append([still, *poses])
     report.rises, report.figures = figures(scores)
     glasses, skin = motion_of_rims(animator, teacher, faces)
     shares = [f["share"] for f in report.figures]
+    looked = [shown for per_face in scores.values() for face in per_face for shown in face]
     report.summary = {
         "mean share of the plain warp": float(np.mean(shares)),
         "least share among figures at 0.30 or more": min(
@@ -174,6 +178,7 @@ def evaluate(
         "largest difference at degree 0, levels": rest,
         "largest difference outside the face square, levels": outside,
         "largest step of a ramp over its median step": uneven,
+        "share of frames in which no face was found": float(np.mean([not s for s in looked])),
         "motion of glasses drawn on the faces, px of the generator's input": glasses,
         "the same of the skin in their place, without them": skin,
     }
@@ -193,15 +198,16 @@ def evaluate(
     eight = slice(None, None, max(1, len(rows) // 8))
     draw_sheet(rows[eight][:8], ["photo", *EXPRESSIONS], out / "sheet.png")
     if turned:
-        titles = [f"{name} {way:+g}" for turn in TURNS for name, way in turn.items()]
-        draw_sheet(turned[eight][:8], ["photo", *titles], out / "turns.png")
+        draw_sheet(turned[eight][:8], ["photo", *TURNS], out / "turns.png")
     return report
 
 
 def evaluate_control(animator: Animator, faces: list[FaceCrop], data: Path) -> Control:
     """Asks for every action alone, at rising weights, on every face."""
     per_face = []
-    names = (*animator.actions, *(name for name in HEADLINE if name not in animator.actions))
+    turns = set(HEAD_TURNS) <= set(animator.actions)
+    more = [name for name in HEADLINE if name not in animator.actions]
+    names = (*animator.actions, *(name for name in more if turns or not is_turn(name)))
     with BlendshapeScorer(data / "models" / "face_landmarker.task") as scorer:
         for face in tqdm(faces, "control", disable=None):
             portrait = animator.prepare(data / "portraits" / f"{face.name}.jpg")
@@ -264,7 +270,7 @@ def figures(
     rows = []
     for name, per_face in scores.items():
         curves: dict[str, NDArray[np.float64]] = {}
-        names = {_sideless(key) for key in per_face[0][0]}
+        names = {_sideless(key) for face in per_face for shown in face for key in shown}
         for score in names:
             values = np.array([[_score(s, score) for s in face] for face in per_face])
             curves[score] = np.nanmean(values - values[:, :1], 0)
@@ -331,7 +337,7 @@ def draw_sheet(
 def held_out_neutral(
     faces: list[FaceCrop], most: int
 ) -> tuple[list[FaceCrop], dict[str, FaceCrop]]:
-    """Held-out faces at rest, pairs first, and the smiling photos that belong to them."""
+    """Held-out faces at rest, in the order of their names, and the smiling photos that go with them."""
     kept = [face for face in faces if face.held_out]
     smiles = {face.identity: face for face in kept if face.name.endswith("_smile")}
     neutral = [
@@ -355,8 +361,7 @@ def _sideless(name: str) -> str:
 
 def _both(name: str, actions: Sequence[str], weight: float) -> dict[str, float]:
     """One action, or both sides of it where the name leaves the side out, or what turns two eyes."""
-    named = [action for action in actions if is_own(action, name)]
-    return dict.fromkeys(named, weight)
+    return {action: way_of(name) * weight for action in actions if is_own(action, name)}
 
 
 def _score(scores: dict[str, float], name: str) -> float:

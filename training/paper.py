@@ -78,7 +78,6 @@ class PaperGenerator(nn.Module):
 
     def features(self, photo: Tensor, actions: Tensor) -> list[Tensor]:
         """Eq. 7 at every level: [B·K, C, h, w], fine to coarse."""
-        count = actions.shape[1]
         base = self.base(photo)
         each = [encoder(photo) for encoder in self.residuals]
         return [
@@ -90,8 +89,6 @@ class PaperGenerator(nn.Module):
                     torch.stack([residual[level] for residual in each]),
                 )
             ).flatten(0, 1)
-            if count
-            else base[level]
             for level in range(len(base))
         ]
 

@@ -3,7 +3,8 @@
     python -m training.report RUN RUN … --data ROOT -o OUT        # or --clips ROOT
 
 Every run shows the expressions it knows at degrees from 0 to 1, and its frames are held against the
-true ones: the teacher's or, with --clips, the clip's own. Writes report.json and report.md (SSIM,
+true ones: the teacher's or, with --clips, the clip's own; all in the middle of the paper's crops.
+Writes report.json and report.md (SSIM,
 PSNR, landmarks, R_t), curves.png (the paper's Figure 3), one sheet an expression, and transfer.png
 (Figure 5 (c): from one expression to another, where a run knows two). A run is named
 by its folder and labelled with the steps and minutes it had. All that the model card compares, small
@@ -176,15 +177,16 @@ def portrait_cases(
     faces, smiles = held_out_neutral(everyone, most)
     teacher = make_teacher(data, everyone)
     for face in tqdm(faces, "faces", disable=None):
-        to_layer = INPUT_SIZE * face.square.to_crop()
-        view = View.plain(to_layer, INPUT_SIZE)
+        view = View.middle(face.square, INPUT_SIZE)
         fit = teacher.fit(face.photo, face.landmarks, face.scores)
         photo = view.resample(face.photo)
         start = photo.astype(np.float32) / 255
         for name in expressions:
             peak = np.asarray(action_vector(EXPRESSIONS[name], ACTIONS))
             true = [
-                composed(start, teacher.render(fit, np.float32(d) * peak, to_layer, INPUT_SIZE))
+                composed(
+                    start, teacher.render(fit, np.float32(d) * peak, view.to_layer, INPUT_SIZE)
+                )
                 for d in DEGREES
             ]
             smile = None
@@ -205,8 +207,7 @@ def clip_cases(
         raise ClipsError(f"no person in {root} is held out (one in eight is)")
     for name in expressions:
         for clip in [clip for clip in clips if clip.expression == name][:most]:
-            to_layer = INPUT_SIZE * clip.square.to_crop()
-            view = View.plain(to_layer, INPUT_SIZE)
+            view = View.middle(clip.square, INPUT_SIZE)
             numbers = np.arange(len(clip.landmarks))
             true = np.stack([view.resample(clip.frame(int(t))) for t in numbers])
             yield Case(name, true[0], tuple(clip.degree(numbers).tolist()), true)

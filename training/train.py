@@ -305,7 +305,7 @@ class Trainer:
         self.out.mkdir(parents=True, exist_ok=True)
         began, spent_before = time.monotonic(), self.spent
         saved = began
-        log = Curves(self.out / "curves.csv") if self.ranks.leads else nullcontext()
+        log = Curves(self.out / "curves.csv", self.step) if self.ranks.leads else nullcontext()
         with log as curves:
             for batch in batches:
                 terms = self.update({k: v.to(self.device) for k, v in batch.items()})
@@ -425,6 +425,8 @@ def main() -> None:
     if arguments.clips and config.preset != "paper":
         parser.error("clips have no flow for edge to learn from: give --preset paper, or --data")
     out = arguments.out or Path("runs") / config.preset
+    if (out / "checkpoint.pt").exists() and not arguments.resume:
+        parser.error(f"{out} holds a run already: --resume goes on with it, or name another --out")
     with joined(config.device) as (ranks, device):
         try:
             sources = read_sources(arguments, config, ranks)

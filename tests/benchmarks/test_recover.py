@@ -5,6 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 import numpy as np
+import pytest
 from PIL import Image
 
 import moue
@@ -30,6 +31,9 @@ def test_a_delay_is_found_and_a_shuffled_curve_does_not_correlate():
     back = compare(given, moue.ActionCurve(given.actions, late, given.fps))
     assert back.delay == 3
     assert min(back.correlation.values()) > 0.99
+    assert all(size == pytest.approx(1, abs=0.05) for size in back.amplitude.values())
+    short = compare(given, moue.ActionCurve(given.actions, given.values[:-1], given.fps))
+    assert short.delay == 0
     shuffled = np.random.default_rng(0).permutation(given.values)
     back = compare(given, moue.ActionCurve(given.actions, shuffled, given.fps))
     assert max(back.correlation.values()) < 0.4

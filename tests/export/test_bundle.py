@@ -27,7 +27,7 @@ def trained() -> EdgeGenerator:
     generator.train()
     with torch.no_grad():
         for _ in range(5):
-            generator(torch.rand(4, 3, 64, 64), torch.rand(4, 1, len(ACTIONS)))
+            generator(torch.rand(4, 3, 64, 64), 2 * torch.rand(4, 1, len(ACTIONS)) - 1)
         generator.decoder.up[-1].weight *= 10
     return generator.eval()
 
@@ -42,7 +42,7 @@ def written(trained, tmp_path_factory):
 
 @torch.no_grad()
 def test_fused_normalisation_changes_nothing(trained):
-    photo, actions = torch.rand(1, 3, 64, 64), torch.rand(1, 2, len(ACTIONS))
+    photo, actions = torch.rand(1, 3, 64, 64), 2 * torch.rand(1, 2, len(ACTIONS)) - 1
     fused = fuse_normalisation(trained)
     torch.testing.assert_close(fused(photo, actions), trained(photo, actions), atol=1e-5, rtol=0)
     assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in fused.modules())
@@ -124,3 +124,11 @@ def test_a_paper_checkpoint_is_refused(tmp_path):
     torch.save({"config": {"preset": "paper"}}, tmp_path / "checkpoint.pt")
     with pytest.raises(SystemExit, match="bundles are made of 'edge'"):
         export_bundle.load_generator(tmp_path / "checkpoint.pt")
+
+
+def test_a_folder_that_is_no_bundle_is_left_alone(trained, tmp_path):
+    state = {"actions": list(ACTIONS), "step": 6, "config": {"preset": "edge"}}
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(ValueError, match="is there and no bundle; name a new folder"):
+        export_bundle.write_bundle(trained, state, tmp_path, "0.0.1")
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from moue.actions import ACTIONS
+from moue.actions import ACTIONS, lowest
 
 
 def batches(first: int, last: int) -> list[dict[str, torch.Tensor]]:
@@ -17,7 +17,8 @@ def batches(first: int, last: int) -> list[dict[str, torch.Tensor]]:
         batch = {k: value.expand(-1, -1, -1, 64, 64).clone() for k, value in plain.items()}
         batch["flow"] = 0.05 * (batch["flow"] - 0.5)
         batch["photo"] = torch.rand(2, 3, 64, 64, generator=g)
-        batch["actions"] = torch.rand(2, 2, len(ACTIONS), generator=g)
+        least = torch.from_numpy(lowest(ACTIONS))
+        batch["actions"] = least + (1 - least) * torch.rand(2, 2, len(ACTIONS), generator=g)
         batch["landmarks"] = 0.3 + 0.4 * torch.rand(2, 2, 68, 2, generator=g)
         batch["has_real"] = torch.tensor([[1.0, 0.0], [0.0, 0.0]])
         made.append(batch)

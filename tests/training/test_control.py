@@ -80,3 +80,27 @@ def test_names():
     assert region("jawOpen") == region("mouthClose") == "mouth"
     assert mirrored("eyeBlinkLeft") == "eyeBlinkRight"
     assert mirrored("browInnerUp") == "browInnerUp"
+
+
+def test_a_turn_the_other_way_is_measured_that_way():
+    def seen(w: float) -> dict[str, float]:
+        return {"headYaw": 0.1 - 0.7 * w, "jawOpen": 0.2}
+
+    measured = measure(("-headYaw",), WEIGHTS, [[[seen(w) for w in WEIGHTS]]])
+    assert measured.own("-headYaw") == pytest.approx(0.7)
+    assert measured.monotone == pytest.approx(1)
+    assert region("-headYaw") == region("headPitch")
+
+
+def test_faces_that_were_not_found_are_counted(control):
+    face = [[{}, *asked(0.6, 0.15, 0.04)[1:]], asked(0.1, 0.5, 0)]
+    names = ("mouthSmileLeft", "mouthSmileRight")
+    measured = measure(names, WEIGHTS, [face, [asked(0.6, 0.2, 0), asked(0.1, 0.5, 0)]])
+    assert measured.lost == pytest.approx(1 / 12)
+    assert measured.own("mouthSmileLeft") == pytest.approx(0.6)
+    assert control.lost == 0
+
+
+def test_what_goes_to_one_side_or_the_other_has_no_sides():
+    seen = [{"jawLeft": 0.5 * w, "jawRight": 0.5 * w} for w in WEIGHTS]
+    assert np.isnan(measure(("jawLeft", "jawRight"), WEIGHTS, [[seen, seen]]).separation())

@@ -68,7 +68,7 @@ def written(trained, tmp_path_factory) -> Path:
 def test_a_revived_generator_does_what_the_bundles_did(trained, written):
     other = EdgeGenerator(len(ACTIONS), LEVELS)
     revive(other, written, SAMPLES)
-    actions = torch.rand(4, 2, len(ACTIONS))
+    actions = 2 * torch.rand(4, 2, len(ACTIONS)) - 1
     wanted = trained.layers(photos(4, 1), actions)
     found = other.eval().layers(photos(4, 1), actions)
     moved = 64 * wanted.flow.abs().max()
@@ -91,7 +91,7 @@ def test_actions_that_weights_do_not_know_do_nothing_yet(trained, tmp_path, monk
     state = {"actions": names, "step": 5, "config": {"preset": "edge"}}
     write_bundle(fewer, state, tmp_path / "fewer", "0.0.1")
     torch.save({**state, "average": fewer.state_dict()}, tmp_path / "fewer.pt")
-    actions = torch.rand(4, 2, len(ACTIONS))
+    actions = 2 * torch.rand(4, 2, len(ACTIONS)) - 1
     wanted = fewer.layers(photos(4, 1), actions[..., kept])
     for path in (tmp_path / "fewer", tmp_path / "fewer.pt"):
         run = Trainer(TrainConfig(), LossWeights(), tmp_path, torch.device("cpu"))

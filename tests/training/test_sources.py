@@ -71,7 +71,8 @@ def test_a_mirrored_left_blink_is_drawn_on_the_other_side(face, teacher):
     travel = np.abs(sample.flow[0]).sum(0)
     eyes = carried(fit.points[[386, 159]], view.to_layer)
     left, right = (SIZE - 1 - eyes[:, 0]).astype(int)  # of the mirrored picture
-    assert travel[:, right - 4 : right + 4].max() < 1e-6 or left < right
+    assert left < right
+    assert travel[:, right - 4 : right + 4].max() < 1e-3
     assert travel[:, left - 4 : left + 4].max() > 0.005
     assert sample.landmarks[0, 36, 0] < sample.landmarks[0, 45, 0]  # still right eye, then left
     assert sample.landmarks[0, 0, 0] < sample.landmarks[0, 16, 0]

@@ -249,10 +249,13 @@ def test_clips_train_the_papers_generator_from_the_command_line(
     assert kept["step"] == 1
     assert kept["config"]["rate"] == 2e-4
     assert kept["weights"]["temporal"] == 1.0
+    with pytest.raises(SystemExit):
+        run()
+    assert "holds a run already: --resume goes on" in capsys.readouterr().err
     run("--resume")
     assert "going on from step 1" in capsys.readouterr().out
     with pytest.raises(SystemExit, match="shows 'happy'; shown are: surprise"):
-        run("--expressions", "happy")
+        run("--expressions", "happy", "--out", str(tmp_path / "other"))
 
 
 @pytest.mark.parametrize(
@@ -268,6 +271,9 @@ def test_clips_train_the_papers_generator_from_the_command_line(
         ),
         (("--clips", "x"), "give --preset paper"),
         (("--data", "x", "--preset", "paper", "--optimiser", "muon"), "--preset paper takes adam"),
+        (("--data", "x", "--landmarks", "1"), "--landmarks weighs nothing that --preset edge"),
+        (("--data", "x", "--preset", "paper", "--flow", "9"), "--flow weighs nothing"),
+        (("--data", "x", "--pairs", "0.9", "--smiles", "0.9"), "up to 1 together"),
         (("--preset", "paper"), "one of the arguments --data --clips is required"),
         (("--preset", "paper", "--clips", "nowhere"), "there is no folder nowhere"),
         (("--data", "nowhere"), "the data root nowhere has no folder portraits/"),
@@ -287,3 +293,19 @@ def test_what_does_not_go_together_is_said_in_one_line(words, said, monkeypatch,
 def test_bfloat16_is_used_where_it_is_no_emulation(monkeypatch, device, capability, expected):
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
     assert has_bfloat16(torch.device(device)) is expected
+
+
+def test_lines_after_the_step_that_is_gone_on_from_go(tmp_path):
+    path = tmp_path / "curves.csv"
+
+    def write(first: int, last: int) -> list[int]:
+        with curves.Curves(path, first) as log:
+            for step in range(first + 1, last + 1):
+                log.add(step, 1.0, 1e-3, 0.5, {"total": float(step)})
+        return [int(line.split(",")[0]) for line in path.read_text().splitlines()[1:]]
+
+    every = curves.LOG_EVERY
+    assert write(0, 4 * every) == [every, 2 * every, 3 * every, 4 * every]
+    assert write(2 * every, 3 * every) == [every, 2 * every, 3 * every]
+    assert write(0, every) == [every]
+    assert path.read_text().startswith("step,seconds,rate,total")

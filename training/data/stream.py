@@ -104,6 +104,8 @@ def portrait_sources(
             real = kind(people["happy"], teacher, INPUT_SIZE, vectors, augment)
             if len(real):
                 sources.append((share, real))
+            else:
+                print(f"{cache} holds no smile for {kind.__name__}; portraits take its share")
     rest = 1 - sum(share for share, _ in sources)
     if not expressions:
         bare = [face for face in faces if face.name not in WEARERS]

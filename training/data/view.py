@@ -71,6 +71,14 @@ class View:
         return cls(to_layer, size, False, None, False, 0.0, 0)
 
     @classmethod
+    def middle(cls, square: Square, size: int) -> View:
+        """The middle of the paper's crops, where its generator is to be judged."""
+        resized = round(size / CROPPED)
+        matrix = resized * square.to_crop()
+        matrix[:, 2] -= (resized - size) / 2
+        return cls.plain(matrix, size)
+
+    @classmethod
     def draw(cls, random: Random, square: Square, size: int, augment: Augment) -> View:
         plain = cls.plain(size * square.to_crop(), size)
         if augment == "crops":

@@ -33,11 +33,6 @@ INNER_LIPS = (*(78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308), *LOWER_LIP)
 # Eye contours: lower lid corner to corner, then the upper lid back.
 EYE_RIGHT = (33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246)
 EYE_LEFT = (263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466)
-# Vertices whose place says how the head is turned and little of what the face does.
-RIGID = (
-    *(10, 67, 109, 338, 297, 103, 332, 54, 284, 21, 251, 162, 389, 127, 356, 234, 454),
-    *(168, 6, 197, 195, 33, 133, 362, 263, 93, 323),
-)
 # Corners and lids of the eyes, by which two photographs of one face lie on each other most closely.
 EYES_ALIKE = (33, 133, 362, 263, 159, 145, 386, 374)
 

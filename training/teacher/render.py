@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from moue.actions import ACTIONS
 from moue.crop import FACE_OVAL
+from moue.tracking.mesh import RIGID
 from training.teacher.eyes import (
     EYES,
     LOWERED,
@@ -28,7 +29,7 @@ from training.teacher.eyes import (
 )
 from training.teacher.folds import crease
 from training.teacher.gaze import irises, turn_iris, whites
-from training.teacher.head import LOWER_LIP, RIGID, Head, carried, fit_similarity, ring_triangles
+from training.teacher.head import LOWER_LIP, Head, carried, fit_similarity, ring_triangles
 from training.teacher.mouth import draw_picture
 from training.teacher.raster import drawn
 from training.teacher.wrinkles import bare, draw_wrinkles

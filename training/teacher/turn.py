@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from moue.actions import ACTIONS, HEAD_TURN, HEAD_TURNS
 from moue.crop import FACE_OVAL
-from training.teacher.head import RIGID, Head, about, carried, ring_triangles
+from moue.tracking.mesh import RIGID
+from training.teacher.head import Head, about, carried, ring_triangles
 from training.teacher.raster import drawn
 from training.teacher.render import FaceFit, Layers
 
