@@ -307,4 +307,6 @@ PYBIND11_MODULE(_core, m) {
         py::arg("height"), py::arg("width"), py::arg("pixel"), py::arg("size"), py::arg("taps"),
         py::arg("to_photo").noconvert(), py::arg("half"), py::arg("stream"));
   m.def("cuda_devices", &moue::cuda_devices, "Names of the CUDA devices; raises with the reason.");
+  m.def("check_cuda", &moue::check_cuda, py::arg("device"),
+        "Raises with the reason where the kernels do not run on a device.");
 }

@@ -11,7 +11,20 @@ void check(cudaError_t status) {
   if (status != cudaSuccess) throw std::runtime_error(cudaGetErrorString(status));
 }
 
+__global__ void probe() {}  // compiled for the same architectures as all others
+
 }  // namespace
+
+void check_cuda(int device) {
+  check(cudaSetDevice(device));
+  cudaFuncAttributes attributes;
+  const cudaError_t status = cudaFuncGetAttributes(&attributes, probe);
+  cudaGetLastError();  // told here, and not by the next launch
+  if (status != cudaSuccess)
+    throw std::runtime_error("this moue's kernels were not built for cuda:" + std::to_string(device) +
+                             " (" + cudaGetErrorString(status) +
+                             "); install it anew with an nvcc that knows this GPU");
+}
 
 std::vector<std::string> cuda_devices() {
   int count = 0;

@@ -23,7 +23,8 @@ class HostDevice:
         self.recorded = self.launched = 0
         self.waited: list[int] = []
         self._marks = 0
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
+        self.waited_for_others: list[int | None] = []
         self.closed = False
 
     def enter(self) -> None:
@@ -56,6 +57,9 @@ class HostDevice:
 
     def synchronize(self) -> None:
         pass
+
+    def wait_for_others(self, stream: int | None = None) -> None:
+        self.waited_for_others.append(stream)
 
     def record(self, work: Callable[[], None]) -> Callable[[], None]:
         self.recorded += 1

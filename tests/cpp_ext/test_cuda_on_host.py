@@ -18,6 +18,7 @@ LAUNCH = re.compile(r"(\w+(?:<[\w, ]+>)?)<<<(.*?), (\w+), 0,\s*queue>>>\((\w+)\)
 DEVICES = """#include "device.h"
 namespace moue {
 std::vector<std::string> cuda_devices() { return {"the host"}; }
+void check_cuda(int) {}
 }  // namespace moue
 """
 

@@ -10,6 +10,7 @@ import pytest
 from moue.errors import UsageError
 from moue.runtimes import device_array
 from moue.runtimes.device_array import CUDA, DeviceArray, Pool, taken
+from tests.host_device import HostDevice
 
 
 def on_host(array: np.ndarray) -> DeviceArray:
@@ -67,20 +68,22 @@ def test_what_is_on_a_device_says_so():
 class Elsewhere:
     """Another library's array: DLPack only."""
 
-    def __init__(self, array: DeviceArray, kind: int = CUDA) -> None:
-        self.array, self.kind = array, kind
+    def __init__(self, array: DeviceArray, kind: int = CUDA, index: int = 0) -> None:
+        self.array, self.kind, self.index = array, kind, index
+        self.asked: list[object] = []
 
     def __dlpack_device__(self) -> tuple[int, int]:
-        return self.kind, 0
+        return self.kind, self.index
 
-    def __dlpack__(self, **options: object) -> object:
-        return self.array.__dlpack__(**options)
+    def __dlpack__(self, *, stream: int | None = None) -> object:
+        self.asked.append(stream)
+        return self.array.__dlpack__(stream=stream)
 
 
 def test_arrays_of_others_are_taken_either_way():
     array = DeviceArray(4096, (5, 4, 3), "u1")
     for given in (array, Elsewhere(array)):
-        got = taken("photo", given, "uint8", [None, None, 3])
+        got = taken("photo", given, "uint8", [None, None, 3], HostDevice())
         assert (got.address, got.shape, got.dtype) == (4096, (5, 4, 3), np.uint8)
     del got, given
     gc.collect()
@@ -104,17 +107,39 @@ def cuda(**changes: object) -> SimpleNamespace:
         (cuda(data=(0, False)), "photo must be uint8"),
         (cuda(strides=(24, 6, 2)), "photo must be in C order, but got strides"),
         (cuda(strides=(3, 15, 1)), "photo must be in C order"),
-        (cuda(stream=7), "photo is still being made on a stream; synchronize it first"),
         (Elsewhere(DeviceArray(4096, (2,), "u1"), kind=10), "DLPack says device type 10"),
+        (Elsewhere(DeviceArray(4096, (2,), "u1"), index=1), "photo is on cuda:1, but .* on host"),
     ],
 )
 def test_what_does_not_fit_is_refused_by_name(value, message):
     with pytest.raises(UsageError, match=message):
-        taken("photo", value, "uint8", [None, None, 3])
+        taken("photo", value, "uint8", [None, None, 3], HostDevice())
+
+
+@pytest.mark.parametrize(
+    ("changes", "waited"),
+    [({"stream": 7}, [7]), ({"stream": None}, []), ({}, []), ({"version": 2}, [1])],
+)
+def test_what_is_still_being_made_is_waited_for(changes, waited):
+    device = HostDevice()
+    assert taken("photo", cuda(**changes), "uint8", [None, None, 3], device)
+    assert device.waited_for_others == waited
+
+
+def test_dlpack_is_told_the_stream_that_is_to_wait():
+    device, array = HostDevice(), Elsewhere(DeviceArray(4096, (5, 4, 3), "u1"))
+    device.stream = 4711  # type: ignore[assignment]
+    # Either protocol would do: DLPack's waits on the device alone.
+    array.__cuda_array_interface__ = cuda().__cuda_array_interface__  # type: ignore[attr-defined]
+    assert taken("photo", array, "uint8", [None, None, 3], device)
+    assert array.asked == [4711]
+    assert device.waited_for_others == []
 
 
 def test_strides_of_single_cells_do_not_matter():
-    assert taken("photo", cuda(shape=(1, 1, 3), strides=(99, 77, 1)), "uint8", [None, None, 3])
+    assert taken(
+        "photo", cuda(shape=(1, 1, 3), strides=(99, 77, 1)), "uint8", [None, None, 3], HostDevice()
+    )
 
 
 def test_blocks_come_back_and_are_used_again():

@@ -19,6 +19,7 @@ from moue.graphs import one_graph
 from moue.progress import Wait
 from moue.runtimes import engine_cache, engines
 from moue.runtimes.base import FRAMES as ANY_FRAMES
+from moue.runtimes.device import Gpu
 from moue.runtimes.engine_cache import FRAMES, EngineCache, EngineKey
 from moue.runtimes.engines import build_and_store, engine_for
 from moue.runtimes.onnxruntime import OnnxRuntime
@@ -27,6 +28,10 @@ from moue.runtimes.trt_import import TensorRt, import_tensorrt
 from tests.tiny import write_manifest, write_tiny_bundle
 
 SM = "86"
+
+
+def gpu(sm: str = SM, driver: str = "13000", model: str = "NVIDIA A10") -> Gpu:
+    return Gpu("cuda:0", sm, driver, model)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +53,7 @@ def cache(tmp_path: Path) -> EngineCache:
 
 @pytest.fixture
 def key(tiny_bundle: Path, trt: TensorRt) -> EngineKey:
-    return EngineKey.of(load_bundle(tiny_bundle), "decoder", trt, SM, "13000")
+    return EngineKey.of(load_bundle(tiny_bundle), "decoder", trt, gpu())
 
 
 @pytest.mark.parametrize("graph", ["encoder", "decoder"])
@@ -56,7 +61,7 @@ def key(tiny_bundle: Path, trt: TensorRt) -> EngineKey:
 def test_the_shipped_bundle_builds_in_fp16(trt, shipped, caplog, graph, sm):
     model = shipped.encoder_bytes() if graph == "encoder" else shipped.decoder_bytes()
     with caplog.at_level(logging.DEBUG, logger="moue.tensorrt"):
-        key = EngineKey.of(shipped, graph, trt, sm, "none")
+        key = EngineKey.of(shipped, graph, trt, gpu(sm))
         engine = engines.build_engine(trt, model, key)
     assert len(engine) < 2 * len(model) + 2**21
 
@@ -85,7 +90,7 @@ def at(shape, frames) -> str:
 
 
 def test_the_exported_generator_builds_too(trt, shipped):
-    key = EngineKey("generator", "-", trt.flavour, trt.version, SM, "any")
+    key = EngineKey("generator", "-", trt.flavour, trt.version, SM, "any", "any")
     assert engines.build_engine(trt, one_graph(shipped).SerializeToString(), key)
 
 
@@ -100,7 +105,7 @@ def test_a_graph_that_does_not_parse_names_the_node(trt, tiny_bundle, tmp_path, 
     with pytest.raises(
         BundleError, match=r"refuses the decoder at node 'the culprit' \(NoSuchOperation\): "
     ):
-        build_and_store(trt, bundle, EngineKey.of(bundle, "decoder", trt, SM, "-"), cache)
+        build_and_store(trt, bundle, EngineKey.of(bundle, "decoder", trt, gpu()), cache)
     assert not cache.folder.exists()
 
 
@@ -132,7 +137,7 @@ def test_built_once_then_taken_from_the_cache(trt, tiny_bundle, cache, key, capl
     (path,) = cache.folder.iterdir()
     assert path.stat().st_mode & 0o777 == 0o600
     assert path.name == (
-        f"decoder-{key.sha256[:16]}-tensorrt_rtx-{trt.version}-sm86-driver-any-fp16-1-8-32.engine"
+        f"decoder-{key.sha256[:16]}-tensorrt_rtx-{trt.version}-sm86-any-driver-any-fp16-1-8-32.engine"
     )
 
 
@@ -169,7 +174,7 @@ def stored(cache: EngineCache, key: EngineKey) -> Path:
         (lambda data: b"\n" + data, "not an engine of this moue"),
         (lambda data: b"[" * 70000 + b"\n", "not an engine of this moue"),
         (lambda data: data[:-1] + b"\0", "damaged"),
-        (lambda data: data.replace(b'"moue_engine": 1', b'"moue_engine": 0'), "not an engine"),
+        (lambda data: data.replace(b'"moue_engine": 2', b'"moue_engine": 1'), "not an engine"),
         (lambda data: data.replace(b': "86"', b': "89"'), "compute_capability 89, this is 86"),
     ],
 )
@@ -197,6 +202,7 @@ def test_every_cut_and_a_flip_in_every_byte_is_refused(cache, key, stored):
         {"version": "1.6.0.1"},
         {"driver": "12060"},
         {"compute_capability": "89"},
+        {"model": "NVIDIA L4"},
         {"precision": "fp8"},
         {"frames": (1, 4, 16)},
     ],
@@ -207,7 +213,7 @@ def test_a_mismatch_is_named(cache, key, stored, change):
     assert other.file != key.file
     stored.rename(stored.with_name(other.file))  # as one that an older TensorRT left
     stored.with_name(other.file).write_bytes(
-        json.dumps({"moue_engine": 1, "key": asdict(other)}).encode() + b"\n"
+        json.dumps({"moue_engine": engine_cache.FORMAT, "key": asdict(other)}).encode() + b"\n"
     )
     engine, why = cache.load(key)
     shown = list(value) if isinstance(value, tuple) else value
@@ -275,7 +281,7 @@ class FullTensorRt:
     __version__ = "10.3.0"
 
     def __init__(self, rtx) -> None:
-        self.rtx, self.given = rtx, []
+        self.rtx, self.given, self.suits = rtx, [], True
 
     def __getattr__(self, name):
         if name == "ComputeCapability":
@@ -300,7 +306,10 @@ class FullTensorRt:
                 return SimpleNamespace(serialize=lambda: data + b"measured;")
 
             def set_timing_cache(self, cache, ignore_mismatch):
-                object.__setattr__(self, "cache", cache)
+                suits = full.suits or not full.given[-1]
+                if suits:
+                    object.__setattr__(self, "cache", cache)
+                return suits
 
             def get_timing_cache(self):
                 return self.cache
@@ -319,25 +328,53 @@ class FullTensorRt:
         return Builder()
 
 
-def test_what_is_measured_is_kept_for_the_next_engine(trt, tiny_bundle, cache):
+@pytest.fixture
+def entered(monkeypatch) -> list[int]:
+    """The devices that threads have made theirs."""
+    entered: list[int] = []
+    monkeypatch.setattr(engines, "enter_device", entered.append)
+    return entered
+
+
+def test_what_is_measured_is_kept_for_the_next_engine(trt, tiny_bundle, cache, entered):
     bundle, module = load_bundle(tiny_bundle), FullTensorRt(trt.module)
     full = TensorRt(module, "tensorrt")
     for graph in ("encoder", "decoder", "decoder"):
-        key = EngineKey.of(bundle, graph, full, SM, "12060")
-        assert build_and_store(full, bundle, key, cache).path
+        key = EngineKey.of(bundle, graph, full, gpu(driver="12060"))
+        assert build_and_store(full, bundle, key, cache, index=1).path
+    assert entered == [1, 1, 1]
     assert module.given == [b"", b"measured;", b"measured;measured;"]
     names = sorted(path.name.split("-")[0] for path in cache.folder.iterdir())
     assert names == ["decoder", "encoder", "timings"]
-    other = EngineKey.of(bundle, "encoder", full, SM, "13000")
+    other = EngineKey.of(bundle, "encoder", full, gpu())
     build_and_store(full, bundle, other, cache)
     assert module.given[-1] == b""  # another driver measures anew
+    build_and_store(full, bundle, replace(other, model="NVIDIA L4"), cache)
+    assert module.given[-1] == b""  # and another GPU
+    module.suits = False
+    build_and_store(full, bundle, other, cache)
+    assert module.given[-2:] == [b"measured;", b""]  # refused, so that it begins anew
 
 
-def test_a_driver_counts_where_engines_depend_on_it(tiny_bundle, trt):
+def test_a_fault_that_nobody_foresaw_is_told(trt, tiny_bundle, cache, key, monkeypatch):
+    def fail(*_):
+        raise AttributeError("module 'tensorrt' has no attribute 'Sonnet'")
+
+    monkeypatch.setattr(engines, "_build", fail)
+    with pytest.raises(
+        RuntimeUnavailableError, match=r"does not build the decoder: AttributeError: .*Sonnet"
+    ):
+        build_and_store(trt, load_bundle(tiny_bundle), key, cache)
+
+
+def test_driver_and_model_count_where_engines_depend_on_them(tiny_bundle, trt):
     bundle = load_bundle(tiny_bundle)
     full = TensorRt(SimpleNamespace(__version__="10.3.0"), "tensorrt")
-    assert EngineKey.of(bundle, "encoder", full, "87", "12060").driver == "12060"
-    assert EngineKey.of(bundle, "encoder", trt, "86", "12060").driver == "any"
+    key = EngineKey.of(bundle, "encoder", full, gpu("87", "12060"))
+    assert (key.driver, key.model) == ("12060", "NVIDIA A10")
+    assert "-NVIDIA-A10-" in key.file
+    key = EngineKey.of(bundle, "encoder", trt, gpu("86", "12060"))
+    assert (key.driver, key.model) == ("any", "any")
 
 
 def test_no_tensorrt_says_what_to_install(monkeypatch):
@@ -355,9 +392,8 @@ def test_an_old_tensorrt_is_refused(monkeypatch):
 
 
 def test_targets(trt):
-    assert engine_targets("auto", "auto", ["86", "8.6", "120"])[1:] == (
-        [("86", "any"), ("120", "any")],
-    )
+    _, targets = engine_targets("auto", "auto", ["86", "8.6", "120"])
+    assert [gpu.compute_capability for gpu in targets] == ["86", "120"]
     with pytest.raises(RuntimeUnavailableError, match=r"builds for 75, 80, .* but got '87'"):
         engine_targets("auto", "tensorrt", ["87"])
     for device, runtime in (("cpu", "auto"), ("auto", "onnxruntime")):

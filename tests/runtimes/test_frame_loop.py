@@ -20,8 +20,33 @@ if kernels.BACKEND != "core":
     pytest.skip("the device's kernels are part of moue._core", allow_module_level=True)
 
 from moue.runtimes.frame_loop import SLOTS, FrameLoop
+from moue.runtimes.on_cuda import CudaRuntime, DeviceGraph
 
 LEVELS = 2  # 8-bit, between FP16 on the device and FP32 on the CPU
+
+
+class HostGraph(DeviceGraph):
+    """The decoder, run by the animator's own runtime."""
+
+    recordable = True
+
+    def __init__(self, animator, device, shapes):
+        super().__init__(device, shapes)
+        self.enqueue = HostDecoder(animator.runtime).enqueue
+
+    def enqueue(self, inputs, outputs, frames):
+        raise NotImplementedError
+
+
+class HostRuntime(CudaRuntime):
+    name = "host"
+
+    def __init__(self, animator, device):
+        self.animator = animator
+        super().__init__(animator.bundle, device)
+
+    def _graph(self, name, shapes):
+        return HostGraph(self.animator, self._device, shapes)
 
 
 @pytest.fixture
@@ -185,9 +210,59 @@ def test_frames_can_stay_on_the_device(animator, portrait, device, loop_of):
         np.testing.assert_array_equal(np.asarray(frame), other)
         np.testing.assert_array_equal(np.from_dlpack(frame), other)
         del frame
+    assert device.waited_for_others == 3 * [None]  # whoever still reads a block that came back
     kept = list(loop.frames_on_device(in_batches(actions, 2)))
     for frame, other in zip(kept, expected, strict=True):
         np.testing.assert_array_equal(np.asarray(frame), other)
+
+
+def test_a_device_without_room_keeps_nothing(animator, portrait, device):
+    allocate, sizes = device.allocate, []
+
+    def measured(size):
+        sizes.append(size)
+        return allocate(size)
+
+    def tight(size):
+        if len(device.memory) == room:
+            raise RuntimeUnavailableError("CUDA: out of memory")
+        return allocate(size)
+
+    given = device, HostDecoder(animator.runtime), animator.bundle, portrait.photo, portrait.faces
+    device.allocate = measured
+    FrameLoop(*given).close()
+    device.allocate = tight
+    for room in range(len(sizes)):
+        with pytest.raises(RuntimeUnavailableError, match="out of memory"):
+            FrameLoop(*given)
+        assert not device.memory, room
+
+
+def test_all_work_is_given_by_whoever_holds_the_lock(animator, portrait, device):
+    """So that nothing reaches into what another thread records."""
+    unlocked = []
+
+    def watched(name):
+        real = getattr(device, name)
+
+        def call(*arguments):
+            if not device.lock._is_owned():
+                unlocked.append(name)
+            return real(*arguments)
+
+        return call
+
+    for name in ("copy", "upload", "synchronize", "wait_for_others", "free"):
+        setattr(device, name, watched(name))
+    runtime = HostRuntime(animator, device)
+    loop = runtime.frame_loop(portrait.photo, portrait.faces, 2)
+    for _ in loop.frames(in_batches(curve(animator, 5), 2)):
+        pass
+    for _ in loop.frames_on_device(in_batches(curve(animator, 5), 2)):
+        pass
+    loop.close()
+    runtime.close()
+    assert unlocked == []
 
 
 def test_levels_that_tensorrt_could_not_address_are_refused(animator, portrait, device):

@@ -12,6 +12,7 @@ import pytest
 import moue
 from moue.bundle import load_bundle
 from moue.errors import RuntimeUnavailableError, UsageError
+from moue.runtimes.device import Gpu
 from moue.runtimes.select import available_runtimes, select_runtime
 from moue.runtimes.trt_import import TensorRt
 
@@ -31,13 +32,14 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     What was opened is listed.
     """
     opened: list[tuple[str, str]] = []
-    found = SimpleNamespace(name="cuda:0", compute_capability="86", driver="1", close=lambda: None)
+    found = SimpleNamespace(gpu=Gpu("cuda:0", "86", "1", "A GPU"), close=lambda: None)
     trt = TensorRt(SimpleNamespace(__version__="10.3.0"), "tensorrt")
 
     def opens(name: str) -> Any:
         return lambda bundle, device: opened.append((name, device)) or "the runtime"
 
     monkeypatch.setattr("moue.kernels.cuda_devices", lambda: ["a GPU"])
+    monkeypatch.setattr("moue.kernels.check_cuda", lambda index: None)
     monkeypatch.setattr("moue.runtimes.device.CudaDevice", lambda index: found)
     monkeypatch.setattr("moue.runtimes.trt_import.import_tensorrt", lambda: trt)
     for name, runtime in (
@@ -126,6 +128,24 @@ def test_tensorrt_comes_first(
     assert (chosen, gpu) == ("the runtime", [opened])
     (message,) = caplog.messages
     assert message.startswith(line)
+
+
+def test_a_gpu_that_the_kernels_were_not_built_for_is_not_taken(
+    gpu: list[tuple[str, str]],
+    tiny_bundle: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(index: int) -> None:
+        raise RuntimeError(f"this moue's kernels were not built for cuda:{index}")
+
+    monkeypatch.setattr("moue.kernels.check_cuda", refuse)
+    with caplog.at_level(logging.INFO, logger="moue"):
+        assert select_runtime(load_bundle(tiny_bundle), threads=1).device == "cpu"
+    assert "kernels were not built for cuda:0" in caplog.text
+    assert gpu == []
+    with pytest.raises(RuntimeUnavailableError, match="kernels were not built for cuda:1"):
+        select_runtime(load_bundle(tiny_bundle), "cuda:1")
 
 
 @pytest.mark.parametrize("device", ["auto", "cuda:0"])

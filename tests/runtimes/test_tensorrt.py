@@ -24,7 +24,7 @@ from tests.tiny import SIZE
 if kernels.BACKEND != "core":
     pytest.skip("the device's kernels are part of moue._core", allow_module_level=True)
 
-from moue.runtimes import tensorrt
+from moue.runtimes import device, tensorrt
 from moue.runtimes.device_array import DeviceArray
 from moue.runtimes.on_cuda import MOST_FRAMES
 
@@ -32,11 +32,10 @@ LEVELS = 3  # of 255; random weights are steeper than trained ones, which tests/
 
 
 class Gpu(HostDevice):
-    compute_capability, driver = "86", "13000"
-
     def __init__(self, index: int) -> None:
         super().__init__()
         self.name = f"cuda:{index}"
+        self.gpu = device.Gpu(self.name, "86", "13000", "A GPU")
         gpus.append(self)
 
 
@@ -122,7 +121,7 @@ def trt(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     monkeypatch.setattr(
         tensorrt,
         "engine_for",
-        lambda trt, bundle, key, cache, load: load(
+        lambda trt, bundle, key, cache, load, index: load(
             as_float32(bundle.graph(key.graph)).SerializeToString()
         ),
     )

@@ -44,6 +44,7 @@ __all__ = [
     "FAINT",
     "STILL",
     "THIN",
+    "check_cuda",
     "compose",
     "compose_reference",
     "cuda_devices",
@@ -207,3 +208,12 @@ def cuda_devices() -> list[str]:
     if BACKEND != "core":
         raise RuntimeError("moue._core, which asks CUDA, cannot be loaded")
     return _core.cuda_devices()
+
+
+def check_cuda(device: int) -> None:
+    """Whether the kernels run on a CUDA device, by its index.
+
+    Raises:
+        RuntimeError: they do not, as they were not compiled for it; the message says so.
+    """
+    _core.check_cuda(device)

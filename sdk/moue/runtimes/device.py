@@ -5,11 +5,12 @@ cuda-bindings imports where there is no driver; whoever opens a device there get
 
 from __future__ import annotations
 
+import gc
 import importlib
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any, Protocol
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,13 +27,14 @@ class Device(Protocol):
 
     Attributes:
         stream: handle of the stream that kernels are launched on; None runs them on the host.
-        lock: held by whoever gives work to the stream, so that threads do not mix theirs.
+        lock: held by whoever gives work to the stream, waits for it or frees memory, so that threads do
+            not mix theirs, nor reach into what one of them records; the same thread may take it again.
     """
 
     name: str
     index: int
     stream: int | None
-    lock: threading.Lock
+    lock: AbstractContextManager[Any]
 
     def enter(self) -> None: ...
 
@@ -45,8 +47,25 @@ class Device(Protocol):
     def mark(self) -> Any: ...
     def wait(self, mark: Any) -> None: ...
     def synchronize(self) -> None: ...
+    def wait_for_others(self, stream: int | None = None) -> None: ...
     def record(self, work: Callable[[], None]) -> Callable[[], None]: ...
     def close(self) -> None: ...
+
+
+class Gpu(NamedTuple):
+    """A CUDA device, as engines depend on it; TensorRT-RTX builds for some that are elsewhere.
+
+    name: as `cuda:0`; compute_capability: as `86`; driver: the CUDA version it speaks, as `12060`;
+    model: as `NVIDIA GeForce RTX 3090`.
+    """
+
+    name: str
+    compute_capability: str
+    driver: str
+    model: str
+
+    def __str__(self) -> str:
+        return f"{self.name} (compute capability {self.compute_capability})"
 
 
 class CudaDevice:
@@ -63,7 +82,7 @@ class CudaDevice:
             raise RuntimeUnavailableError(f"there is no cuda:{index}, only {count} CUDA devices")
         self.index = index
         self.name = f"cuda:{index}"
-        self.lock = threading.Lock()
+        self.lock: AbstractContextManager[Any] = threading.RLock()
         self.enter()
         self.stream: int | None = int(
             self._call("cudaStreamCreateWithFlags", 1)
@@ -75,8 +94,8 @@ class CudaDevice:
         self._call("cudaSetDevice", self.index)
 
     @property
-    def compute_capability(self) -> str:
-        """As `86`."""
+    def gpu(self) -> Gpu:
+        """What engines for it depend on."""
         attribute = self._cuda.cudaDeviceAttr
         major, minor = (
             self._call("cudaDeviceGetAttribute", which, self.index)
@@ -85,20 +104,19 @@ class CudaDevice:
                 attribute.cudaDevAttrComputeCapabilityMinor,
             )
         )
-        return f"{major}{minor}"
-
-    @property
-    def driver(self) -> str:
-        """The CUDA version that the driver speaks, as `12060`."""
-        return str(self._call("cudaDriverGetVersion"))
+        model = bytes(self._call("cudaGetDeviceProperties", self.index).name)
+        driver = str(self._call("cudaDriverGetVersion"))
+        return Gpu(self.name, f"{major}{minor}", driver, model.partition(b"\0")[0].decode())
 
     def allocate(self, size: int) -> int:
+        self.enter()
         return int(self._call("cudaMalloc", size))
 
     def free(self, address: int) -> None:
         self._call("cudaFree", address)
 
     def allocate_pinned(self, size: int) -> int:
+        self.enter()
         return int(self._call("cudaMallocHost", size))
 
     def free_pinned(self, address: int) -> None:
@@ -128,9 +146,16 @@ class CudaDevice:
     def synchronize(self) -> None:
         self._call("cudaStreamSynchronize", self.stream)
 
+    def wait_for_others(self, stream: int | None = None) -> None:
+        """Returns when what others gave to a stream of theirs is done; None: to any on this device."""
+        if stream is None:
+            self._call("cudaDeviceSynchronize")
+        else:
+            self._call("cudaStreamSynchronize", stream)
+
     def record(self, work: Callable[[], None]) -> Callable[[], None]:
         """Takes down, once, what `work` gives to the stream; the result gives all that at once."""
-        with self._capturing() as graphs:
+        with _no_garbage_collected(), self._capturing() as graphs:
             work()
         (graph,) = graphs
         replay = self._call("cudaGraphInstantiate", graph, 0)
@@ -186,6 +211,23 @@ class Replay:
     def __del__(self) -> None:
         if hasattr(self, "_graph"):
             self._device._cuda.cudaGraphExecDestroy(self._graph)
+
+
+@contextmanager
+def _no_garbage_collected() -> Iterator[None]:
+    """Nothing that goes meanwhile gives memory back: a stream that is being recorded allows none."""
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()
+
+
+def enter_device(index: int) -> None:
+    """Makes `cuda:index` the calling thread's device."""
+    _call(_cuda_runtime(), "cudaSetDevice", index)
 
 
 def cuda_index(device: str) -> int:

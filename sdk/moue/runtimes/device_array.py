@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 
 from moue.errors import UsageError
+from moue.runtimes.device import Device
 
 CPU, CUDA = 1, 2  # DLPack's device types
+DEFAULT_STREAM = 1  # CUDA's number for it
 KINDS = {"i": 0, "u": 1, "f": 2}  # DLPack's type codes
 
 
@@ -150,22 +152,25 @@ class Given:
     owner: object
 
 
-def taken(name: str, value: Any, dtype: str, shape: Sequence[int | None]) -> Given:
+def taken(name: str, value: Any, dtype: str, shape: Sequence[int | None], device: Device) -> Given:
     """An array on a CUDA device, from any library that speaks one of the two protocols.
+
+    What that library still does to it comes before what is given to the device's stream from now on.
 
     Args:
         name: what it is called in messages.
         value: has `__cuda_array_interface__` or `__dlpack__`; in C order.
         dtype: which it must have.
         shape: which it must have; None takes any length from 1.
+        device: where it must be.
 
     Raises:
         UsageError: it is no such array.
     """
-    if hasattr(value, "__cuda_array_interface__"):
-        given = _from_interface(name, value)
-    elif hasattr(value, "__dlpack__"):
-        given = _from_dlpack(name, value)
+    if hasattr(value, "__dlpack__"):
+        given = _from_dlpack(name, value, device)
+    elif hasattr(value, "__cuda_array_interface__"):
+        given = _from_interface(name, value, device)
     else:
         raise UsageError(
             f"{name} must be an array on a CUDA device, with __cuda_array_interface__ or DLPack,"
@@ -183,21 +188,24 @@ def taken(name: str, value: Any, dtype: str, shape: Sequence[int | None]) -> Giv
     return given
 
 
-def _from_interface(name: str, value: Any) -> Given:
+def _from_interface(name: str, value: Any, device: Device) -> Given:
     interface = value.__cuda_array_interface__
     shape, dtype = tuple(interface["shape"]), np.dtype(interface["typestr"])
     _check_order(name, shape, interface.get("strides"), dtype.itemsize)
-    if interface.get("stream") not in (None, 1, 2):
-        # Its work may still be under way on that stream, which DLPack would have waited for.
-        raise UsageError(f"{name} is still being made on a stream; synchronize it first")
+    # Before version 3 nothing is said of streams: it is then the default one's, if any's.
+    stream = interface.get("stream", None if interface["version"] >= 3 else DEFAULT_STREAM)
+    if stream is not None:
+        device.wait_for_others(stream)
     return Given(int(interface["data"][0] or 0), shape, dtype, value)
 
 
-def _from_dlpack(name: str, value: Any) -> Given:
-    kind, _ = value.__dlpack_device__()
+def _from_dlpack(name: str, value: Any, device: Device) -> Given:
+    kind, index = value.__dlpack_device__()
     if kind != CUDA:
         raise UsageError(f"{name} must be on a CUDA device, but DLPack says device type {kind}")
-    capsule = value.__dlpack__(stream=1)  # the default stream, which others synchronise with
+    if index != device.index:
+        raise UsageError(f"{name} is on cuda:{index}, but what takes it works on {device.name}")
+    capsule = value.__dlpack__(stream=device.stream)
     tensor = _Managed.from_address(_capsule_pointer(capsule, b"dltensor")).tensor
     shape = tuple(tensor.shape[: tensor.ndim])
     letters = {code: letter for letter, code in KINDS.items()}

@@ -11,6 +11,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import stat
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,12 +20,13 @@ from typing import Any
 from moue.bundle import Bundle
 from moue.errors import OutputError
 from moue.files import user_folder, whole_file
+from moue.runtimes.device import Gpu
 from moue.runtimes.trt_import import TensorRt
 
 FRAMES = (1, 8, 32)  # frames at a time: the fewest, those the engine is tuned for, the most
 PRECISION = "fp16"  # that of the bundle's graphs, which are strongly typed
-ANY_DRIVER = "any"
-FORMAT = 1
+ANY = "any"
+FORMAT = 2
 MOST_HEADER = 2**16  # bytes
 
 log = logging.getLogger("moue")
@@ -39,6 +41,7 @@ class EngineKey:
         sha256: of its ONNX file.
         flavour, version: of TensorRT.
         compute_capability: of the GPU, as `86`.
+        model: of the GPU, or `any`: TensorRT measures kernels on one, TensorRT-RTX does not.
         driver: CUDA driver version, or `any`: TensorRT-RTX finishes its engines where they load.
         precision: of weights and features.
         frames: fewest, usual and most frames at a time.
@@ -49,25 +52,26 @@ class EngineKey:
     flavour: str
     version: str
     compute_capability: str
+    model: str
     driver: str
     precision: str = PRECISION
     frames: tuple[int, int, int] = FRAMES
 
     @staticmethod
-    def of(
-        bundle: Bundle, graph: str, trt: TensorRt, compute_capability: str, driver: str
-    ) -> EngineKey:
-        if trt.targets:
-            driver = ANY_DRIVER
+    def of(bundle: Bundle, graph: str, trt: TensorRt, gpu: Gpu) -> EngineKey:
         sha256 = bundle.manifest.graphs[graph].sha256
-        return EngineKey(graph, sha256, trt.flavour, trt.version, compute_capability, driver)
+        model, driver = (ANY, ANY) if trt.targets else (gpu.model, gpu.driver)
+        return EngineKey(
+            graph, sha256, trt.flavour, trt.version, gpu.compute_capability, model, driver
+        )
 
     @property
     def file(self) -> str:
         frames = "-".join(map(str, self.frames))
         return (
             f"{self.graph}-{self.sha256[:16]}-{self.flavour}-{self.version}"
-            f"-sm{self.compute_capability}-driver-{self.driver}-{self.precision}-{frames}.engine"
+            f"-sm{self.compute_capability}-{re.sub('[^A-Za-z0-9]+', '-', self.model)}"
+            f"-driver-{self.driver}-{self.precision}-{frames}.engine"
         )
 
     def difference(self, header: object) -> str:

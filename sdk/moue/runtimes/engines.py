@@ -12,8 +12,9 @@ from threading import Thread
 from typing import Any, TextIO
 
 from moue.bundle import Bundle
-from moue.errors import BundleError, MoueError, RuntimeUnavailableError
+from moue.errors import BundleError, MoueError, RuntimeUnavailableError, one_line
 from moue.progress import Wait
+from moue.runtimes.device import enter_device
 from moue.runtimes.engine_cache import EngineCache, EngineKey
 from moue.runtimes.trt_import import TensorRt
 
@@ -51,6 +52,7 @@ def engine_for(
     key: EngineKey,
     cache: EngineCache,
     load: Callable[[bytes], Any] = bytes,
+    index: int = 0,
 ) -> Any:
     """What `load` makes of the cached engine for a key, or of one built now.
 
@@ -62,7 +64,7 @@ def engine_for(
             return loaded
         why = f"{trt} does not load the one in the cache"
     log.warning("building the %s's engine for this GPU: %s", key.graph, why)
-    return load(build_and_store(trt, bundle, key, cache).engine)
+    return load(build_and_store(trt, bundle, key, cache, index=index).engine)
 
 
 def build_and_store(
@@ -72,6 +74,7 @@ def build_and_store(
     cache: EngineCache,
     workspace: int = WORKSPACE,
     stream: TextIO | None = None,
+    index: int = 0,
 ) -> Built:
     """Builds an engine, shows how it is doing, and puts it into the cache.
 
@@ -82,6 +85,7 @@ def build_and_store(
         cache: where it goes.
         workspace: bytes of GPU memory that it may use beside weights and features.
         stream: a terminal for a progress line; None writes to the log, a line every ten seconds.
+        index: of the CUDA device that TensorRT itself builds on.
 
     Raises:
         BundleError: TensorRT does not parse the graph; the message names the node.
@@ -91,7 +95,7 @@ def build_and_store(
     start = time.monotonic()
     timings = Timings(cache.load(replace(key, graph=TIMINGS, sha256=NO_GRAPH))[0] or b"")
     with Wait(f"{key.graph} for SM{key.compute_capability}", cache.expected(key), stream) as wait:
-        engine = build_engine(trt, model, key, workspace, wait.show, timings)
+        engine = build_engine(trt, model, key, workspace, wait.show, timings, index)
     seconds = time.monotonic() - start
     if timings.changed:
         cache.store(replace(key, graph=TIMINGS, sha256=NO_GRAPH), timings.data, seconds)
@@ -105,6 +109,7 @@ def build_engine(
     workspace: int = WORKSPACE,
     show: Callable[[str, float], None] = lambda phase, share: None,
     timings: Timings | None = None,
+    index: int = 0,
 ) -> bytes:
     """A serialized engine of an ONNX graph; `show` is called with phase and share done meanwhile.
 
@@ -118,9 +123,16 @@ def build_engine(
 
     def work() -> None:
         try:
+            if not trt.targets:
+                enter_device(index)  # a thread begins on the first
             results.append(_build(trt, model, key, workspace, monitor, timings or Timings()))
         except MoueError as error:
             results.append(error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, who waits must hear of it
+            reason = f"{type(error).__name__}: {one_line(error)}"
+            results.append(
+                RuntimeUnavailableError(f"{trt} does not build the {key.graph}: {reason}")
+            )
 
     worker = Thread(target=work, name="moue engine")
     worker.start()
@@ -155,13 +167,17 @@ def _build(
     config.set_memory_pool_limit(module.MemoryPoolType.WORKSPACE, workspace)
     config.profiling_verbosity = module.ProfilingVerbosity.DETAILED
     config.progress_monitor = monitor
+    if allocates := getattr(module.BuilderFlag, "REQUIRE_USER_ALLOCATION", None):
+        config.set_flag(allocates)  # or TensorRT-RTX may allocate while a CUDA graph is recorded
     config.add_optimization_profile(_profile(builder, network, key.frames))
     if trt.targets:
         config.num_compute_capabilities = 1
         target = getattr(module.ComputeCapability, f"SM{key.compute_capability}")
         config.set_compute_capability(target, 0)
     elif hasattr(config, "create_timing_cache"):  # TensorRT-RTX measures nothing while it builds
-        config.set_timing_cache(config.create_timing_cache(timings.data), ignore_mismatch=False)
+        known = config.create_timing_cache(timings.data)
+        if not config.set_timing_cache(known, ignore_mismatch=False):  # another GPU's
+            config.set_timing_cache(config.create_timing_cache(b""), ignore_mismatch=False)
     engine = builder.build_serialized_network(network, config)
     if engine is None:
         reason = logger.errors[-1] if logger.errors else "it gave no reason"

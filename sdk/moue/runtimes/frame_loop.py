@@ -91,16 +91,16 @@ class FrameLoop:
         self._replay: Callable[[], None] | None = None
         self._warm, self._recordable = False, decoder.recordable
         height, width = photo.shape[:2]
-        self._photo = self._keep_image(photo)
-        self._actions = self._room(self._action_bytes)
         try:
+            self._photo = self._keep_image(photo)
+            self._actions = self._room(self._action_bytes)
             self._faces = [_Face(self, bundle, face, height, width) for face in faces]
-        except RuntimeUnavailableError:
+            # A face writes only within its square: what lies around it is put there once.
+            frames = np.broadcast_to(photo, (batch, *photo.shape))
+            self._canvases = [self._keep(frames) for _ in faces]
+        except BaseException:
             self._give_back()
             raise
-        # A face writes only within its square, so that what lies around it is put there once.
-        frames = np.broadcast_to(photo, (batch, *photo.shape))
-        self._canvases = [self._keep(frames) for _ in faces]
         size = batch * self._frame_bytes
         self._pinned = Pool(
             device.allocate_pinned, device.free_pinned, size + self._action_bytes, SLOTS
@@ -129,9 +129,15 @@ class FrameLoop:
                 self.device.wait(pending.mark)
 
     def frames_on_device(self, batches: Iterable[Actions]) -> Iterator[DeviceArray]:
-        """The same frames, left where they are: uint8 [H, W, 3] each, finished."""
+        """The same frames, left where they are: uint8 [H, W, 3] each, finished.
+
+        Work that was given to any stream of the device before a frame was let go of still sees it.
+        """
         for actions in batches:
             block, staging = self._resident.take(), self._pinned.take()
+            with self.device.lock:  # a block that came back may still be read
+                self.device.enter()
+                self.device.wait_for_others()
             self.device.wait(self._submit(actions, staging, block.address))
             index = None if self.device.stream is None else self.device.index
             for frame in range(len(actions)):
@@ -173,12 +179,15 @@ class FrameLoop:
         """Gives the device's memory back; frames that were handed out stay valid."""
         if not self._owned:
             return
-        self.device.enter()
-        self.device.synchronize()
-        self._replay = None
-        self._give_back()
-        self._pinned.close()
-        self._resident.close()
+        with self.device.lock:
+            try:
+                self.device.enter()
+                self.device.synchronize()
+            finally:
+                self._replay = None
+                self._give_back()
+                self._pinned.close()
+                self._resident.close()
 
     def _submit(self, actions: Actions, staging: Block, target: int) -> Any:
         """Has a batch's frames made at `target`; the result marks when they are."""

@@ -119,9 +119,10 @@ class CudaRuntime(Runtime):
         """The loop that makes a prepared photo's frames on the device, `batch` at a time."""
         if self.closed:
             raise UsageError(f"the {self.name} runtime is closed; open another")
-        self._device.enter()
         batch = min(batch, MOST_FRAMES)
-        return FrameLoop(self._device, self._decoder, self.bundle, photo, faces, batch)
+        with self._device.lock:
+            self._device.enter()
+            return FrameLoop(self._device, self._decoder, self.bundle, photo, faces, batch)
 
     def encode_on_device(self, photo: Any, to_photo: ArrayLike) -> Tensors:
         """The features of a face in a picture that is on the device already, as a camera's may be.
@@ -131,10 +132,11 @@ class CudaRuntime(Runtime):
             to_photo: float [2, 3], M with photo point = M (ux, uy, 1).
         """
         last = (getattr(photo, "shape", None) or (3,))[-1]
-        given = taken("photo", photo, "uint8", [None, None, 4 if last == 4 else 3])
-        height, width, pixel = given.shape
+        shape = [None, None, 4 if last == 4 else 3]
         with self._device.lock:
             self._device.enter()
+            given = taken("photo", photo, "uint8", shape, self._device)
+            height, width, pixel = given.shape
             kernels.preprocess(
                 photo=given.address,
                 height=height,
@@ -170,8 +172,9 @@ class CudaRuntime(Runtime):
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def _release(self) -> None:
-        self._device.enter()
-        self._device.synchronize()
-        self._encoder.close()
-        self._decoder.close()
-        self._device.close()
+        with self._device.lock:
+            self._device.enter()
+            self._device.synchronize()
+            self._encoder.close()
+            self._decoder.close()
+            self._device.close()

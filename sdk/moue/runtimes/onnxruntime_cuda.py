@@ -70,7 +70,8 @@ class Session(DeviceGraph):
         settings.log_severity_level = ERRORS_ONLY
         if self._place == "cuda":
             with redirect_stdout(io.StringIO()):  # it prints what it looks for in vain
-                onnxruntime.preload_dlls(msvc=False)
+                if hasattr(onnxruntime, "preload_dlls"):  # from 1.21 on
+                    onnxruntime.preload_dlls(msvc=False)
             settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         try:
             self._session = onnxruntime.InferenceSession(

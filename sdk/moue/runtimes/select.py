@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from moue.bundle import Bundle
 from moue.errors import BundleError, RuntimeUnavailableError, UsageError, one_line
 from moue.runtimes.base import Runtime
+from moue.runtimes.device import Gpu
 
 if TYPE_CHECKING:
     from moue.runtimes.onnxruntime import OnnxRuntime
@@ -28,17 +29,6 @@ class RuntimeStatus(NamedTuple):
     name: str
     usable: bool
     reason: str
-
-
-class Gpu(NamedTuple):
-    """A CUDA device that is there."""
-
-    name: str
-    compute_capability: str
-    driver: str
-
-    def __str__(self) -> str:
-        return f"{self.name} (compute capability {self.compute_capability})"
 
 
 def available_runtimes() -> list[RuntimeStatus]:
@@ -107,8 +97,8 @@ def _why(ways: int, place: str, reasons: Sequence[str]) -> str:
 
 def engine_targets(
     device: str, runtime: str, capabilities: Sequence[str]
-) -> tuple[TensorRt, list[tuple[str, str]]]:
-    """What builds the engines, and for which (compute capability, driver) each.
+) -> tuple[TensorRt, list[Gpu]]:
+    """What builds the engines, and for which GPU each.
 
     Args:
         device: `auto`, `cuda` or `cuda:N`: whose engines to build when none are named.
@@ -119,7 +109,7 @@ def engine_targets(
         UsageError: no engine can be meant by these.
         RuntimeUnavailableError: no TensorRT, none for these, or no GPU and none named.
     """
-    from moue.runtimes.engine_cache import ANY_DRIVER
+    from moue.runtimes.engine_cache import ANY
     from moue.runtimes.trt_import import import_tensorrt
 
     _check(device, runtime)
@@ -130,7 +120,7 @@ def engine_targets(
         wanted = list(dict.fromkeys(name.replace(".", "") for name in capabilities))
         for name in wanted:
             _check_target(trt, name)
-        return trt, [(name, ANY_DRIVER) for name in wanted]
+        return trt, [Gpu("elsewhere", name, ANY, ANY) for name in wanted]
     trt = import_tensorrt()
     try:
         found = _open("cuda" if device == "auto" else device)
@@ -140,7 +130,7 @@ def engine_targets(
         ) from None
     if trt.targets:
         _check_target(trt, found.compute_capability)
-    return trt, [(found.compute_capability, found.driver)]
+    return trt, [found]
 
 
 def _check(device: str, runtime: str) -> None:
@@ -180,10 +170,13 @@ def _on_gpu(name: str, bundle: Bundle, device: str) -> tuple[Runtime, str]:
 def _gpu(device: str) -> Gpu:
     """The CUDA device that moue's kernels would run on; raises with the reason if there is none."""
     from moue import kernels
+    from moue.runtimes.device import cuda_index
 
     try:
         kernels.cuda_devices()
-        return _open(device)
+        found = _open(device)
+        kernels.check_cuda(cuda_index(device))
+        return found
     except (RuntimeUnavailableError, RuntimeError) as error:
         raise RuntimeUnavailableError(
             f"no CUDA device can be used: {one_line(error)}; --device cpu works without one"
@@ -195,7 +188,7 @@ def _open(device: str) -> Gpu:
 
     found = CudaDevice(cuda_index(device))
     try:
-        return Gpu(found.name, found.compute_capability, found.driver)
+        return found.gpu
     finally:
         found.close()
 

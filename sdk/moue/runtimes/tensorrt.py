@@ -64,17 +64,20 @@ class Engine(DeviceGraph):
     ) -> None:
         super().__init__(device, shapes)
         self._module, self._logger = trt.module, logger_for(trt)
-        key = EngineKey.of(bundle, graph, trt, device.compute_capability, device.driver)
+        gpu = device.gpu
+        key = EngineKey.of(bundle, graph, trt, gpu)
         self._runtime = trt.module.Runtime(self._logger)
         load = self._runtime.deserialize_cuda_engine
-        self._engine = engine_for(trt, bundle, key, cache, load)
+        self._engine = engine_for(trt, bundle, key, cache, load, device.index)
         if self._engine is None:
             reason = self._logger.errors[-1] if self._logger.errors else "it gave no reason"
             raise RuntimeUnavailableError(f"{trt} does not load its engine: {reason}")
         self._contexts: dict[int, Any] = {}
         self._cache = cache
         self._kernels: Any = None
-        self._kernels_key = replace(key, graph=f"kernels-{graph}", driver=device.driver)
+        self._kernels_key = replace(
+            key, graph=f"kernels-{graph}", model=gpu.model, driver=gpu.driver
+        )
         self._config = self._finishing()
 
     def enqueue(self, inputs: Mapping[str, int], outputs: Mapping[str, int], frames: int) -> None:
