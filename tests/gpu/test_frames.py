@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -128,6 +129,40 @@ def test_others_pictures_are_encoded_where_they_are(runtime, photo, pixel):
     for name, array in runtime.encode(crop[None]).items():
         largest = np.abs(array.astype(np.float32)).max()
         np.testing.assert_allclose(found[name], array, rtol=0, atol=1e-2 * largest)
+
+
+@pytest.mark.parametrize("protocol", ["DLPack", "interface"])
+def test_pictures_that_are_still_being_made_are_waited_for(runtime, photo, protocol):
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("this PyTorch was built without CUDA")
+    ready = torch.from_numpy(photo.copy()).cuda()
+    there = torch.zeros_like(ready)
+    expected = runtime.encode_on_device(ready, FACE.square.to_photo())
+    given = there
+    if protocol == "interface":
+        interface = there.__cuda_array_interface__
+        given = SimpleNamespace(shape=there.shape, __cuda_array_interface__=interface)
+    torch.cuda.synchronize()
+    torch.cuda._sleep(10**9)  # half a second or so
+    there.copy_(ready)
+    found = runtime.encode_on_device(given, FACE.square.to_photo())
+    for name, array in expected.items():
+        np.testing.assert_array_equal(found[name], array)
+
+
+def test_frames_that_are_let_go_of_are_still_read(animator, loop):
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("this PyTorch was built without CUDA")
+    rows = list(batches(animator, 6, 1))
+    copies = []
+    for frame in loop().frames_on_device(rows):
+        torch.cuda._sleep(10**8)
+        copies.append(torch.from_dlpack(frame).clone())  # under way when the frame goes
+        del frame
+    for copy, expected in zip(copies, loop().frames(rows), strict=True):
+        np.testing.assert_array_equal(copy.cpu().numpy(), expected)
 
 
 @pytest.mark.parametrize("batch", [1, 4])
