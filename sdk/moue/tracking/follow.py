@@ -143,9 +143,7 @@ class Follower(Closing):
             frame: uint8 RGB [H, W, 3].
             seconds: when it was taken, on any clock that only goes forward.
         """
-        with nullcontext() if self._started else quiet_stderr():
-            found = self._look(frame, seconds)
-        self._started = self._started or found is not None
+        found = self._look(frame, seconds)
         if found is not None:
             self._lost_at = None
         elif self._lost_at is None:
@@ -166,7 +164,9 @@ class Follower(Closing):
         left, top, side = self._window
         window = _cut(frame, left, top, side)
         # The mesh looks where it last saw the face; where that fails, it searches the window.
-        found = self._mesher(window) or self._mesher(window)
+        with nullcontext() if self._started else quiet_stderr():
+            found = self._mesher(window) or self._mesher(window)
+        self._started = self._started or found is not None
         if found is None:
             self._window = None
             return None
