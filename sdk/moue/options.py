@@ -309,7 +309,7 @@ def _add_benchmark(command: Parser) -> None:
         help="whose pictures are tracked (default: tracking is not measured)",
     )
     what.add_argument(
-        "--seconds", type=_seconds, default=3.0, help="of measuring, in all (default: %(default)s)"
+        "--seconds", type=float, default=3.0, help="of measuring, in all (default: %(default)s)"
     )
     out = command.add_argument_group("output")
     out.add_argument("--plot", metavar="FILE.png", help="how the times are spread, as a picture")

@@ -58,12 +58,14 @@ def long_animate(tiny_bundle, portrait_photo, tmp_path) -> Iterator[subprocess.P
     Image.fromarray(portrait_photo).save(tmp_path / "photo.png", compress_level=1)
     (tmp_path / "out").mkdir()
     words = f"animate photo.png --bundle {tiny_bundle} --expression happy --seconds 600"
+    heard = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # not as under nohup, whoever runs this
     process = subprocess.Popen(
         [sys.executable, "-m", "moue", *words.split(), "-o", "out/film.mp4"],
         cwd=tmp_path,
         stderr=subprocess.PIPE,
         text=True,
     )
+    signal.signal(signal.SIGHUP, heard)
     yield process
     process.kill()
     process.communicate()
