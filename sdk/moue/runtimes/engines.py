@@ -167,8 +167,9 @@ def _build(
     config.set_memory_pool_limit(module.MemoryPoolType.WORKSPACE, workspace)
     config.profiling_verbosity = module.ProfilingVerbosity.DETAILED
     config.progress_monitor = monitor
-    if allocates := getattr(module.BuilderFlag, "REQUIRE_USER_ALLOCATION", None):
-        config.set_flag(allocates)  # or TensorRT-RTX may allocate while a CUDA graph is recorded
+    if hasattr(module.BuilderFlag, "REQUIRE_USER_ALLOCATION"):
+        # or TensorRT-RTX may allocate while a CUDA graph is recorded
+        config.set_flag(module.BuilderFlag.REQUIRE_USER_ALLOCATION)
     config.add_optimization_profile(_profile(builder, network, key.frames))
     if trt.targets:
         config.num_compute_capabilities = 1
