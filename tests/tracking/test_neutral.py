@@ -51,6 +51,17 @@ def test_a_head_that_is_turned_or_turning_is_not_at_rest(turning):
     assert calibration.best.pose[0] == pytest.approx(POSE[0], abs=0.5)
 
 
+def test_a_head_that_begins_turned_is_known_where_all_is_known():
+    calibration = Calibration(POSE)
+    talk = 0.15 + 0.15 * np.sin(np.arange(90))
+    for k, (opened, yaw) in enumerate(
+        [*((0.0, 8.0) for _ in range(40)), *((o, 0.0) for o in talk)]
+    ):
+        calibration.add(k / 30, face(opened, yaw))
+    assert calibration.best is not None
+    assert calibration.best.pose[0] == pytest.approx(POSE[0], abs=0.5)
+
+
 def test_the_first_face_serves_until_there_is_better():
     assert found(np.array([1.5])) == pytest.approx(1.5)
     assert Calibration().best is None

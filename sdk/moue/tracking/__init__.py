@@ -196,12 +196,15 @@ def as_rest(measured: Measured) -> Neutral:
 
 def quietest(frames: Iterable[tuple[float, Measured | None]]) -> Neutral | None:
     """The rest that the quietest second of some frames (seconds, measured) shows, if any does."""
-    calibration = Calibration()
-    for seconds, measured in frames:
-        if measured is None:
+    faces = [(at, None if seen is None else as_rest(seen)) for at, seen in frames]
+    poses = [face.pose for _, face in faces if face is not None]
+    usual = np.median(poses, axis=0).astype(np.float32) if poses else None
+    calibration = Calibration(usual)
+    for seconds, face in faces:
+        if face is None:
             calibration.interrupt()
         else:
-            calibration.add(seconds, as_rest(measured))
+            calibration.add(seconds, face)
     return calibration.best
 
 

@@ -102,9 +102,14 @@ class Neutral:
 
 
 class Calibration:
-    """Finds the rest while frames come in; what it has found so far is `best`."""
+    """Finds the rest while frames come in; what it has found so far is `best`.
 
-    def __init__(self) -> None:
+    Args:
+        usual: float32 [3], how the head is mostly held, in degrees; None: as it was so far.
+    """
+
+    def __init__(self, usual: NDArray[np.float32] | None = None) -> None:
+        self._usual = usual
         self._recent: deque[tuple[float, Neutral]] = deque()
         self._poses: list[NDArray[np.float32]] = []  # of all frames searched
         self._unrest = math.inf
@@ -140,5 +145,6 @@ class Calibration:
         upper, lower = meshes[:, LIPS[0]], meshes[:, LIPS[1]]
         apart = float(np.linalg.norm(upper - lower, axis=1).mean())
         poses = np.stack([frame.pose for _, frame in self._recent])
-        away = float(np.linalg.norm(poses - np.median(self._poses, axis=0), axis=1).mean())
+        usual = np.median(self._poses, axis=0) if self._usual is None else self._usual
+        away = float(np.linalg.norm(poses - usual, axis=1).mean())
         return moving + LIPS_SHARE * apart + TURN_SHARE * away
