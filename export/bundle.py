@@ -29,7 +29,7 @@ from export.graphs import (
     export_encoder,
     fuse_normalisation,
 )
-from moue.actions import EXPRESSIONS, HEAD_TURNS, action_vector, sides
+from moue.actions import EXPRESSIONS, action_vector, sides, turns
 from moue.bundle import MANIFEST, Bundle, GraphFile, Level, Manifest, MouthFile, load_bundle
 from moue.crop import find_faces
 from moue.kernels import preprocess
@@ -141,7 +141,7 @@ def parity(generator: EdgeGenerator, bundle: Bundle, photo: NDArray[np.uint8]) -
         bundle: what was made of it.
         photo: uint8 RGB [S, S, 3], a face square.
     """
-    poses = [*EXPRESSIONS.values(), *({name: way} for name in HEAD_TURNS for way in (-1.0, 1.0))]
+    poses = [*EXPRESSIONS.values(), *turns(bundle.actions)]
     actions = np.stack([action_vector(pose, bundle.actions) for pose in poses])
     inputs = (
         torch.from_numpy(photo.transpose(2, 0, 1)[None].astype(np.float32) / 255),

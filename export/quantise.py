@@ -30,7 +30,7 @@ from onnxruntime.quantization import (
     quantize_static,
 )
 
-from moue.actions import HEAD_TURNS, action_vector
+from moue.actions import action_vector, turns
 from moue.animator import Animator
 from moue.bundle import MANIFEST, Bundle, GraphFile, load_bundle
 from moue.errors import MoueError, NoFaceError
@@ -120,8 +120,7 @@ class _Features(CalibrationDataReader):
             for weights in animator.bundle.expressions.values()
             for degree in DEGREES
         ]
-        turns = set(HEAD_TURNS) & set(animator.actions)
-        shown += [{name: way} for name in sorted(turns) for way in (-1.0, 1.0)]
+        shown += turns(animator.actions)
         vectors = np.stack([action_vector(weights, animator.actions) for weights in shown])
         for photo in photos:
             try:

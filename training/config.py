@@ -74,11 +74,11 @@ class TrainConfig:
         """The expressions people are divided among; none when everyone shows all."""
         return tuple(name for name in self.apart.split(",") if name)
 
-    def check(self, weights: LossWeights | None = None) -> None:
+    def check(self, weights: LossWeights) -> None:
         """Raises ValueError, worded for the user, where values do not go together."""
         for name in OTHERS[self.preset]:
             usual = PRESETS[self.preset].get(name, getattr(LossWeights(), name))
-            if weights is not None and getattr(weights, name) != usual:
+            if getattr(weights, name) != usual:
                 raise ValueError(f"--{name} weighs nothing that --preset {self.preset} learns by")
         if (self.preset == "paper") != bool(self.names):
             raise ValueError(

@@ -30,7 +30,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from tqdm import tqdm
 
 from moue import Animator, Portrait, expression, kernels
-from moue.actions import ACTIONS, EXPRESSIONS, HEAD_TURNS, action_vector
+from moue.actions import ACTIONS, EXPRESSIONS, HEAD_TURNS, action_vector, turns
 from training.control import HEADLINE, Control, draw_matrix, is_own, is_turn, measure, way_of
 from training.data.faces import FaceCrop, load_faces, prepare
 from training.data.sources import align, make_teacher, pair_degree
@@ -42,7 +42,7 @@ from training.teacher.render import FaceFit, Teacher
 from training.teacher.turn import Turner
 
 DEGREES = tuple(k / 10 for k in range(11))
-TURNS = {f"{name} {way:+g}": {name: way} for name in HEAD_TURNS for way in (-1.0, 1.0)}
+TURNS = {f"{name} {way:+g}": turn for turn in turns(ACTIONS) for name, way in turn.items()}
 CONTROL_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 STRIP = 12  # frames
 ACROSS = 9  # actions in a row
@@ -205,9 +205,9 @@ def evaluate(
 def evaluate_control(animator: Animator, faces: list[FaceCrop], data: Path) -> Control:
     """Asks for every action alone, at rising weights, on every face."""
     per_face = []
-    turns = set(HEAD_TURNS) <= set(animator.actions)
+    heads = set(HEAD_TURNS) <= set(animator.actions)
     more = [name for name in HEADLINE if name not in animator.actions]
-    names = (*animator.actions, *(name for name in more if turns or not is_turn(name)))
+    names = (*animator.actions, *(name for name in more if heads or not is_turn(name)))
     with BlendshapeScorer(data / "models" / "face_landmarker.task") as scorer:
         for face in tqdm(faces, "control", disable=None):
             portrait = animator.prepare(data / "portraits" / f"{face.name}.jpg")

@@ -31,9 +31,8 @@ PLACE_UNIT = 0.25  # of the mouth's picture per unit of raw network output
 # Where the mouth's picture lies at first: the place of (u, v) = (0.5, 0.5) and the sides of the square
 # that the whole picture covers.
 MOUTH_CENTRE, MOUTH_SPAN = (0.5, 0.645), (0.46, 0.34)
-WINDOW_MARGIN = (
-    0.06  # of the square's side, over which every motion fades to nothing; above, over TOP
-)
+# Of the square's side, over which every motion fades to nothing; at its top, over TOP.
+WINDOW_MARGIN = 0.06
 
 
 class Layers(NamedTuple):

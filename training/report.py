@@ -4,10 +4,9 @@
 
 Every run shows the expressions it knows at degrees from 0 to 1, and its frames are held against the
 true ones: the teacher's or, with --clips, the clip's own; all in the middle of the paper's crops.
-Writes report.json and report.md (SSIM,
-PSNR, landmarks, R_t), curves.png (the paper's Figure 3), one sheet an expression, and transfer.png
-(Figure 5 (c): from one expression to another, where a run knows two). A run is named
-by its folder and labelled with the steps and minutes it had. All that the model card compares, small
+Writes report.json and report.md (SSIM, PSNR, landmarks, R_t), curves.png (the paper's Figure 3), one
+sheet an expression, and transfer.png (Figure 5 (c): from one expression to another, where a run knows
+two). A run is named by its folder and labelled with the steps and minutes it had. All that the model card compares, small
 runs of ten minutes or so each (and for that a higher rate than the paper's); broken off, the same
 lines go on where they stopped:
 

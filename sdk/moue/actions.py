@@ -75,6 +75,11 @@ def least(name: str) -> float:
     return -1.0 if name in HEAD_TURNS else 0.0
 
 
+def turns(actions: Sequence[str]) -> list[dict[str, float]]:
+    """Every turn of the head among `actions`, alone and in full, either way."""
+    return [{name: way} for name in HEAD_TURNS if name in actions for way in (-1.0, 1.0)]
+
+
 def lowest(actions: Sequence[str]) -> NDArray[np.float32]:
     """`least` of each, float32 [n]."""
     return np.array([least(name) for name in actions], np.float32)

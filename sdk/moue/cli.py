@@ -147,18 +147,18 @@ def export(arguments: argparse.Namespace) -> int:
 
 def engine(arguments: argparse.Namespace) -> int:
     """`moue engine`: both graphs for every GPU named, or this one; exit code 0 where all are kept."""
-    from moue.runtimes.device import cuda_index
     from moue.runtimes.engine_cache import EngineCache, EngineKey
     from moue.runtimes.engines import build_and_store
     from moue.runtimes.select import engine_targets
 
-    trt, targets = engine_targets(arguments.device, arguments.runtime, arguments.sm)
-    index = 0 if arguments.sm or arguments.device == "auto" else cuda_index(arguments.device)
+    trt, gpus = engine_targets(arguments.device, arguments.runtime, arguments.sm)
     bundle, cache, kept = load_bundle(arguments.bundle), EngineCache(), True
-    for target in targets:
+    for gpu in gpus:
         for graph in bundle.manifest.graphs:
-            key = EngineKey.of(bundle, graph, trt, target)
-            built = build_and_store(trt, bundle, key, cache, arguments.workspace, sys.stderr, index)
+            key = EngineKey.of(bundle, graph, trt, gpu)
+            built = build_and_store(
+                trt, bundle, key, cache, arguments.workspace, sys.stderr, gpu.index
+            )
             megabytes = len(built.engine) / 1e6
             say(
                 f"{graph} for SM{key.compute_capability} by {trt}: {megabytes:.1f} MB"

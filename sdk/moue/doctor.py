@@ -19,7 +19,7 @@ import moue
 from moue import kernels
 from moue.bundle import load_bundle
 from moue.crop import find_faces
-from moue.errors import MoueError, one_line
+from moue.errors import MoueError, one_line, with_kind
 from moue.runtimes.select import available_runtimes, select_runtime
 from moue.video import read_frames, write_frames
 from moue.video.clip import CODECS
@@ -85,8 +85,8 @@ def _try(name: str, probe: Callable[[], str], needed: bool) -> Check:
     try:
         return Check(name, True, needed, probe())
     except Exception as error:  # noqa: BLE001 - whatever is broken, the other checks go on
-        kind = "" if isinstance(error, (MoueError, RuntimeError)) else f"{type(error).__name__}: "
-        return Check(name, False, needed, kind + one_line(error))
+        told = one_line if isinstance(error, (MoueError, RuntimeError)) else with_kind
+        return Check(name, False, needed, told(error))
 
 
 def _installed(package: str) -> str:

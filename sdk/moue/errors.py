@@ -61,6 +61,11 @@ def one_line(error: BaseException) -> str:
     return lines[0].strip()[:LONGEST_REASON] if lines else type(error).__name__
 
 
+def with_kind(error: BaseException) -> str:
+    """The same of an error that nobody foresaw: its kind comes first."""
+    return f"{type(error).__name__}: {one_line(error)}"
+
+
 def suggest(name: str, known: Iterable[str]) -> str:
     """The known names nearest to a misspelt one, as the end of a message; "" when none is near."""
     by_lower = {candidate.lower(): candidate for candidate in known}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 from argparse import ArgumentTypeError
+from contextlib import suppress
 from typing import NoReturn
 
 import moue
@@ -379,10 +380,10 @@ def _height(text: str) -> int:
 
 
 def _seconds(text: str) -> float:
-    (seconds,) = _numbers(text) if "," not in text else (0.0,)
-    if not 0 < seconds < math.inf:
-        raise ArgumentTypeError(f"must be a number of seconds above 0, but got {text!r}")
-    return seconds
+    with suppress(ValueError):
+        if 0 < (seconds := float(text)) < math.inf:
+            return seconds
+    raise ArgumentTypeError(f"must be a number of seconds above 0, but got {text!r}")
 
 
 def _numbers(text: str) -> list[float]:

@@ -7,7 +7,7 @@ import os
 import numpy as np
 from numpy.typing import NDArray
 
-from moue.actions import HEAD_TURNS, action_vector
+from moue.actions import action_vector, turns
 from moue.animator import Animator
 from moue.bundle import Bundle
 from moue.crop import Face, Square
@@ -24,8 +24,7 @@ def largest_difference(graph: str | os.PathLike[str], bundle: Bundle, threads: i
     from moue.runtimes.one_graph import run_one_graph
 
     photo = _test_picture(bundle.input_size)
-    turns = [{name: way} for name in HEAD_TURNS if name in bundle.actions for way in (-1.0, 1.0)]
-    poses = [{}, *bundle.expressions.values(), *turns]
+    poses = [{}, *bundle.expressions.values(), *turns(bundle.actions)]
     actions = np.stack([action_vector(pose, bundle.actions) for pose in poses])
     expected = frames_of_square(bundle, photo, actions, threads)
     frames = run_one_graph(graph, photo.transpose(2, 0, 1)[None].astype(np.float32) / 255, actions)

@@ -31,7 +31,7 @@ SM = "86"
 
 
 def gpu(sm: str = SM, driver: str = "13000", model: str = "NVIDIA A10") -> Gpu:
-    return Gpu("cuda:0", sm, driver, model)
+    return Gpu(0, sm, driver, model)
 
 
 @pytest.fixture(scope="module")

@@ -32,7 +32,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     What was opened is listed.
     """
     opened: list[tuple[str, str]] = []
-    found = SimpleNamespace(gpu=Gpu("cuda:0", "86", "1", "A GPU"), close=lambda: None)
+    found = SimpleNamespace(gpu=Gpu(0, "86", "1", "A GPU"), close=lambda: None)
     trt = TensorRt(SimpleNamespace(__version__="10.3.0"), "tensorrt")
 
     def opens(name: str) -> Any:

@@ -35,7 +35,7 @@ class Gpu(HostDevice):
     def __init__(self, index: int) -> None:
         super().__init__()
         self.name = f"cuda:{index}"
-        self.gpu = device.Gpu(self.name, "86", "13000", "A GPU")
+        self.gpu = device.Gpu(index, "86", "13000", "A GPU")
         gpus.append(self)
 
 

@@ -53,6 +53,11 @@ class Sample:
     landmarks: NDArray[np.float32]
 
 
+def _room(size: int) -> int:
+    """By how many pixels the paper's squares are larger than its crops of that size."""
+    return round(size / CROPPED) - size
+
+
 @dataclass(frozen=True)
 class View:
     """One augmentation: where the square lies, how the light falls, whether it is mirrored."""
@@ -73,21 +78,21 @@ class View:
     @classmethod
     def middle(cls, square: Square, size: int) -> View:
         """The middle of the paper's crops, where its generator is to be judged."""
-        resized = round(size / CROPPED)
-        matrix = resized * square.to_crop()
-        matrix[:, 2] -= (resized - size) / 2
+        return cls._cropped(square, size, _room(size) / 2)
+
+    @classmethod
+    def _cropped(cls, square: Square, size: int, at: float | NDArray[np.int64]) -> View:
+        """What is kept of the square, resized to that much and its room, from `at` px on."""
+        matrix = (size + _room(size)) * square.to_crop()
+        matrix[:, 2] -= at
         return cls.plain(matrix, size)
 
     @classmethod
     def draw(cls, random: Random, square: Square, size: int, augment: Augment) -> View:
-        plain = cls.plain(size * square.to_crop(), size)
         if augment == "crops":
-            resized = round(size / CROPPED)
-            matrix = resized * square.to_crop()
-            matrix[:, 2] -= random.integers(resized - size + 1, size=2)
-            return replace(plain, to_layer=matrix)
+            return cls._cropped(square, size, random.integers(_room(size) + 1, size=2))
         if not augment:
-            return plain
+            return cls.plain(size * square.to_crop(), size)
         shifted = replace(
             square,
             cx=square.cx + square.side * random.uniform(-0.05, 0.05),

@@ -10,7 +10,8 @@ import importlib
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,20 +53,21 @@ class Device(Protocol):
     def close(self) -> None: ...
 
 
-class Gpu(NamedTuple):
+@dataclass(frozen=True)
+class Gpu:
     """A CUDA device, as engines depend on it; TensorRT-RTX builds for some that are elsewhere.
 
-    name: as `cuda:0`; compute_capability: as `86`; driver: the CUDA version it speaks, as `12060`;
+    index: in CUDA's order, of one that is here; compute_capability: as `86`; driver: the CUDA version it speaks, as `12060`;
     model: as `NVIDIA GeForce RTX 3090`.
     """
 
-    name: str
+    index: int
     compute_capability: str
     driver: str
     model: str
 
     def __str__(self) -> str:
-        return f"{self.name} (compute capability {self.compute_capability})"
+        return f"cuda:{self.index} (compute capability {self.compute_capability})"
 
 
 class CudaDevice:
@@ -106,7 +108,7 @@ class CudaDevice:
         )
         model = bytes(self._call("cudaGetDeviceProperties", self.index).name)
         driver = str(self._call("cudaDriverGetVersion"))
-        return Gpu(self.name, f"{major}{minor}", driver, model.partition(b"\0")[0].decode())
+        return Gpu(self.index, f"{major}{minor}", driver, model.partition(b"\0")[0].decode())
 
     def allocate(self, size: int) -> int:
         self.enter()

@@ -12,7 +12,7 @@ from threading import Thread
 from typing import Any, TextIO
 
 from moue.bundle import Bundle
-from moue.errors import BundleError, MoueError, RuntimeUnavailableError, one_line
+from moue.errors import BundleError, MoueError, RuntimeUnavailableError, with_kind
 from moue.progress import Wait
 from moue.runtimes.device import enter_device
 from moue.runtimes.engine_cache import EngineCache, EngineKey
@@ -129,10 +129,8 @@ def build_engine(
         except MoueError as error:
             results.append(error)
         except Exception as error:  # noqa: BLE001 - whatever it is, who waits must hear of it
-            reason = f"{type(error).__name__}: {one_line(error)}"
-            results.append(
-                RuntimeUnavailableError(f"{trt} does not build the {key.graph}: {reason}")
-            )
+            reason = f"{trt} does not build the {key.graph}: {with_kind(error)}"
+            results.append(RuntimeUnavailableError(reason))
 
     worker = Thread(target=work, name="moue engine")
     worker.start()

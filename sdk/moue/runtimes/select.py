@@ -120,7 +120,7 @@ def engine_targets(
         wanted = list(dict.fromkeys(name.replace(".", "") for name in capabilities))
         for name in wanted:
             _check_target(trt, name)
-        return trt, [Gpu("elsewhere", name, ANY, ANY) for name in wanted]
+        return trt, [Gpu(0, name, ANY, ANY) for name in wanted]
     trt = import_tensorrt()
     try:
         found = _open("cuda" if device == "auto" else device)

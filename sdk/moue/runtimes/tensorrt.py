@@ -68,7 +68,7 @@ class Engine(DeviceGraph):
         key = EngineKey.of(bundle, graph, trt, gpu)
         self._runtime = trt.module.Runtime(self._logger)
         load = self._runtime.deserialize_cuda_engine
-        self._engine = engine_for(trt, bundle, key, cache, load, device.index)
+        self._engine = engine_for(trt, bundle, key, cache, load, gpu.index)
         if self._engine is None:
             reason = self._logger.errors[-1] if self._logger.errors else "it gave no reason"
             raise RuntimeUnavailableError(f"{trt} does not load its engine: {reason}")

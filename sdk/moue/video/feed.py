@@ -14,7 +14,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from moue.errors import MoueError, VideoError, one_line
+from moue.errors import MoueError, VideoError, one_line, with_kind
 from moue.files import Closing
 
 Item = TypeVar("Item")
@@ -127,7 +127,7 @@ class Feed(Closing, Generic[Item]):
             except OSError as error:
                 what = f"fails ({error.strerror or one_line(error)})"
             except Exception as error:  # noqa: BLE001 - whatever it is, who waits must hear of it
-                what = f"fails ({type(error).__name__}: {one_line(error)})"
+                what = f"fails ({with_kind(error)})"
             if self._newest is None:
                 with self._changed:
                     self._failure = failure or VideoError(f"{self.name} {what}")

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from moue.errors import MoueError, OutputError, RuntimeUnavailableError, one_line
+from moue.errors import MoueError, OutputError, RuntimeUnavailableError, one_line, with_kind
 from moue.video.ffmpeg import Frame
 from moue.video.reader import Timed, steady
 from moue.video.writer import Written, check_output, check_rate, write_frames
@@ -81,7 +81,7 @@ class Recording:
         except MoueError as error:
             self._failure = error
         except Exception as error:  # noqa: BLE001 - a lost recording must not pass for one
-            self._failure = OutputError(f"{self.path}: {type(error).__name__}: {one_line(error)}")
+            self._failure = OutputError(f"{self.path}: {with_kind(error)}")
 
     def _timed(self) -> Iterator[Timed]:
         while (item := self._waiting.get()) is not None:
