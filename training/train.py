@@ -51,6 +51,7 @@ from training.discriminators import (
 )
 from training.generator import EdgeGenerator, Layers, compose
 from training.losses import Batch, LossWeights, edge_losses, paper_losses, temporal, total
+from training.memory import keep_memory
 from training.muon import Muon
 from training.paper import PaperGenerator
 from training.ranks import Ranks, joined
@@ -427,6 +428,7 @@ def main() -> None:
     out = arguments.out or Path("runs") / config.preset
     if (out / "checkpoint.pt").exists() and not arguments.resume:
         parser.error(f"{out} holds a run already: --resume goes on with it, or name another --out")
+    keep_memory()
     with joined(config.device) as (ranks, device):
         try:
             sources = read_sources(arguments, config, ranks)
