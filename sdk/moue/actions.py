@@ -106,10 +106,10 @@ EXPRESSIONS: Mapping[str, Mapping[str, float]] = MappingProxyType(
             browDown=0.15,
         ),
         "sad": _pose(
-            browInnerUp=1, browDown=0.1, mouthFrown=0.9, mouthShrugLower=0.4,
+            browInnerUp=0.8, browDown=0.1, mouthFrown=0.9, mouthShrugLower=0.4,
             eyeLookDown=0.2, eyeBlink=0.15,
         ),
-        "surprise": _pose(browInnerUp=1, browOuterUp=1, eyeWide=1, jawOpen=0.6),
+        "surprise": _pose(browInnerUp=0.7, browOuterUp=0.85, eyeWide=1, jawOpen=0.6),
         "angry": _pose(
             browDown=1, eyeSquint=0.5, eyeWide=0.3, noseSneer=0.25,
             mouthPress=0.7, mouthFrown=0.35, mouthShrugLower=0.3,
@@ -119,7 +119,7 @@ EXPRESSIONS: Mapping[str, Mapping[str, float]] = MappingProxyType(
             mouthFrown=0.6, eyeSquint=0.6, mouthShrugLower=0.4,
         ),
         "fear": _pose(
-            browInnerUp=1, browOuterUp=0.5, browDown=0.3, eyeWide=1,
+            browInnerUp=0.8, browOuterUp=0.5, browDown=0.3, eyeWide=1,
             mouthStretch=0.9, jawOpen=0.3, mouthLowerDown=0.3,
         ),
     }

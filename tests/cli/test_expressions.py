@@ -36,7 +36,7 @@ def test_saved_listed_animated_and_removed(
         ran = expressions(*words)
         assert (ran.code, ran.err) == (0, "")
         lines = ran.out.splitlines()
-        assert lines[2] == "surprise   browInnerUp 1, browOuterUp 1, eyeWide 1, jawOpen 0.6"
+        assert lines[2] == "surprise   browInnerUp 0.7, browOuterUp 0.85, eyeWide 1, jawOpen 0.6"
         assert lines[6].startswith("wink       eyeBlinkLeft 1, eyeSquint 0.05, ")
 
     for options in (["--expression", "wink"], ["--mix", "wink=1"]):
