@@ -236,7 +236,8 @@ def compare(runs: Sequence[Run], cases: Iterator[Case], out: Path) -> dict[str, 
     """Measures all runs on all cases; draws the curves and, of the first face, the sheets.
 
     Returns:
-        Figures by "run, expression"; the repeated photo and the true frames are among the runs.
+        Figures by "run, expression", and "run, mean" where it shows several; the repeated photo and
+        the true frames are among the runs.
     """
     shown: dict[tuple[str, str], list[Shown]] = defaultdict(list)
     drawn: set[str] = set()
@@ -260,9 +261,16 @@ def compare(runs: Sequence[Run], cases: Iterator[Case], out: Path) -> dict[str, 
                 rows, titles, out / f"sheet-{case.expression}.png", [[name] for name in made]
             )
     draw_curves(shown, out / "curves.png")
+    measured: dict[str, dict[str, dict[str, float]]] = defaultdict(dict)
+    for (expression, name), many in shown.items():
+        measured[name][expression] = _figures(many, shown[expression, TRUE])
+    for of_each in measured.values():
+        if len(of_each) > 1:
+            of_each["mean"] = _means(list(of_each.values()))
     return {
-        f"{name}, {expression}": _figures(many, shown[expression, TRUE])
-        for (expression, name), many in shown.items()
+        f"{name}, {expression}": row
+        for name, of_each in measured.items()
+        for expression, row in of_each.items()
     }
 
 
@@ -283,6 +291,12 @@ def _figures(many: Sequence[Shown], true: Sequence[Shown]) -> dict[str, float]:
         "largest step over median": float(np.mean([shown.uneven for shown in many])),
         **({"SSIM to real smiles": float(np.mean(smiles))} if smiles else {}),
     }
+
+
+def _means(rows: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Means of every figure over the rows that have it."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: float(np.mean([row[name] for row in rows if name in row])) for name in names}
 
 
 def draw_transfer(runs: Sequence[Run], photo: NDArray[np.uint8], path: Path) -> None:

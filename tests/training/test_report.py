@@ -69,6 +69,25 @@ def test_a_run_says_what_it_was_and_how_long_it_took(made):
     )
 
 
+def test_a_run_that_shows_several_expressions_has_their_mean(
+    portrait_photo, astronaut_face, tmp_path
+):
+    shown = np.stack([p for p, _ in trees.frames(portrait_photo, astronaut_face, [0, 0.5, 1])])
+    degrees = (0.0, 0.5, 1.0)
+    cases = [
+        Case("happy", shown[0], degrees, shown),
+        Case("surprise", shown[2], degrees, shown[::-1]),
+    ]
+    rows = report.compare([], iter(cases), tmp_path)
+    assert list(rows) == [
+        f"{of}, {e}" for of in (TRUE, STILL) for e in ("happy", "surprise", "mean")
+    ]
+    for name, mean in rows[f"{STILL}, mean"].items():
+        each = [rows[f"{STILL}, {e}"][name] for e in ("happy", "surprise")]
+        assert mean == pytest.approx(np.mean(each)), name
+    assert rows[f"{STILL}, happy"]["PSNR, dB"] != rows[f"{STILL}, surprise"]["PSNR, dB"]
+
+
 def test_there_is_a_plot_and_a_sheet_with_a_row_a_run(made):
     with Image.open(made / "out" / "curves.png") as curves:
         assert curves.size[0] > 300
