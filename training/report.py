@@ -6,25 +6,27 @@ Every run shows the expressions it knows at degrees from 0 to 1, and its frames 
 true ones: the teacher's or, with --clips, the clip's own; all in the middle of the paper's crops.
 Writes report.json and report.md (SSIM, PSNR, landmarks, R_t), curves.png (the paper's Figure 3), one
 sheet an expression, and transfer.png (Figure 5 (c): from one expression to another, where a run knows
-two). A run is named by its folder and labelled with the steps and minutes it had. All that the model card compares, small
-runs of ten minutes or so each (and for that a higher rate than the paper's); broken off, the same
-lines go on where they stopped:
+two). A run is named by its folder and labelled with the steps and minutes it had. All that the model
+card compares, small runs of ten minutes to three quarters of an hour each (and for that a higher rate
+than the paper's); broken off, the same lines go on where they stopped:
 
     S="python -m training.train --data ROOT --batch 4 --vectors 2 --rate 1e-3 --resume"
-    T="$S --steps 600"
-    P="$T --preset paper --channels 16 --expressions happy,surprise,angry"
+    L="$S --preset paper --channels 16 --expressions happy,surprise,angry"
+    P="$L --steps 600"
     F="$S --steps 250 --preset paper --channels 16 --apart happy,angry"
     R="python -m training.report --data ROOT"
-    $T --out runs/small/edge
+    $S --steps 600 --out runs/small/edge
     $P --out runs/small/paper
+    $L --steps 1200 --out runs/small/paper-longer
     $P --local-adversarial 0 --out runs/small/without-D_l
     $P --landmarks 0 --out runs/small/without-L_k
+    $P --landmarks 0.1 --out runs/small/weaker-L_k
     $P --temporal 0 --out runs/small/without-R_t
     $F --expressions happy,angry --out runs/small/joint
     $F --expressions happy --out runs/small/happy-alone
     $F --expressions angry --out runs/small/angry-alone
-    $R runs/small/paper runs/small/edge runs/edge -o runs/report/edge-and-paper
-    $R runs/small/{paper,without-D_l,without-L_k,without-R_t} -o runs/report/ablations
+    $R runs/small/{paper,paper-longer,edge} runs/edge -o runs/report/edge-and-paper
+    $R runs/small/{paper,without-D_l,without-L_k,weaker-L_k,without-R_t} -o runs/report/ablations
     $R runs/small/{joint,happy-alone,angry-alone} -o runs/report/joint-and-single
 """
 
