@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import onnx
 import pytest
+from onnx.reference import ReferenceEvaluator
 from PIL import Image
 
 import moue
@@ -61,6 +62,54 @@ def test_the_picture_holds(bundle, quantised, portrait_photo):
         assert np.abs(one - portrait_photo).mean() > 1  # or the comparison shows nothing
         assert 0 < np.abs(one - other).mean() < 0.2 * np.abs(one - portrait_photo).mean()
         assert eighth.frame(portrait, weights).shape == other.shape  # the encoder is the same
+
+
+def two_convolutions(bias: bool = False, shown: bool = False) -> onnx.ModelProto:
+    """Two convolutions, one after the other; of the 16 channels between them one goes far."""
+    random = np.random.default_rng(1)
+    first = random.normal(size=(16, 4, 3, 3)).astype(np.float32)
+    first[3] *= 40
+    second = (random.normal(size=(8, 16, 1, 1)) / 16).astype(np.float32)
+    second[:, 3] /= 40
+    held = {"first": first, "second": second, "bias": np.ones(16, np.float32)}
+    between = ["x", "first", "bias"] if bias else ["x", "first"]
+    return onnx.helper.make_model(
+        onnx.helper.make_graph(
+            [
+                onnx.helper.make_node("Conv", between, ["between"]),
+                onnx.helper.make_node("Conv", ["between", "second"], ["y"]),
+            ],
+            "two",
+            [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1, 4, 12, 12])],
+            [
+                onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
+                for name in (["y", "between"] if shown else ["y"])
+            ],
+            [onnx.numpy_helper.from_array(array, name) for name, array in held.items()],
+        ),
+        ir_version=9,
+        opset_imports=[onnx.helper.make_opsetid("", 20)],
+    )
+
+
+def test_mixed_channels_go_alike_far_and_change_nothing():
+    model = two_convolutions()
+    x = {"x": np.random.default_rng(2).normal(size=(1, 4, 12, 12)).astype(np.float32)}
+    (before,) = ReferenceEvaluator(model).run(None, x)
+    quantise.mix_channels(model.graph)
+    (after,) = ReferenceEvaluator(model).run(None, x)
+    np.testing.assert_allclose(after, before, rtol=1e-4, atol=1e-4)
+    model.graph.output.append(onnx.helper.make_tensor_value_info("between", 1, None))
+    far = np.abs(ReferenceEvaluator(model).run(["between"], x)[0]).max((0, 2, 3))
+    assert far.max() < 6 * np.median(far)  # 40 and more before
+
+
+@pytest.mark.parametrize("options", [{"bias": True}, {"shown": True}])
+def test_channels_are_mixed_where_nothing_else_sees_them(options):
+    model = two_convolutions(**options)
+    before = model.SerializeToString()
+    quantise.mix_channels(model.graph)
+    assert model.SerializeToString() == before
 
 
 def test_calibration_never_sees_who_is_held_out(tmp_path):
