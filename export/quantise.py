@@ -7,7 +7,8 @@ Every convolution but the last ones stands between explicit quantise and dequant
 features, 8 for weights, channel by channel. The last ones, which say where pixels go, sums and shuffles
 stay floating-point: with them in INT8 the decoder took a fifth less, and frames were wrong by two
 thirds more. Between two convolutions that follow each other channels are mixed first, so that none of
-them has all of the range: frames of edge 0.11.0 are wrong by 1.6 of 255 levels, without it by 2.9. The encoder is the same file, so that portraits of one bundle serve the other.
+them has all of the range: frames of edge 0.11.0 are wrong by 1.6 of 255 levels, without it by 2.9.
+The encoder is the same file, so that portraits of one bundle serve the other.
 `python -m benchmarks.precision` measures what INT8 costs and buys.
 """
 
