@@ -85,9 +85,9 @@ def quantise(bundle: Bundle, photos: Iterable[Path], folder: Path) -> None:
 
 
 def mix_channels(graph: onnx.GraphProto) -> None:
-    """Turns the channels between two convolutions that follow each other, in place.
+    """Rotates the channels between two convolutions that follow each other, in place.
 
-    The first one's filters become any rotation of themselves, and the second one undoes it: the graph
+    The first one's filters become a rotation of themselves, and the second one undoes it: the graph
     computes what it did, but for rounding. One step of 8 bits serves all channels of a tensor; here a
     few that go far would leave the rest a handful of steps, and rotated no channel goes far alone.
     A first convolution with a bias, or one whose result something else takes in too, is left alone.
@@ -102,9 +102,9 @@ def mix_channels(graph: onnx.GraphProto) -> None:
             continue
         before, after = (numpy_helper.to_array(weights[n.input[1]]) for n in (first, second))
         count = len(before)
-        turn = np.linalg.qr(np.random.default_rng(0).normal(size=(count, count)))[0]
-        mixed = np.einsum("ij,jcyx->icyx", turn, before.astype(np.float64))
-        undone = np.einsum("oiyx,ji->ojyx", after.astype(np.float64), turn)
+        rotation = np.linalg.qr(np.random.default_rng(0).normal(size=(count, count)))[0]
+        mixed = np.einsum("ij,jcyx->icyx", rotation, before.astype(np.float64))
+        undone = np.einsum("oiyx,ji->ojyx", after.astype(np.float64), rotation)
         for node, old, new in ((first, before, mixed), (second, after, undone)):
             name = node.input[1]
             weights[name].CopyFrom(numpy_helper.from_array(new.astype(old.dtype), name))
