@@ -57,6 +57,7 @@ class SyntheticFace:
         self.rest_flow = np.zeros((2, size, size), np.float32)
         self.rest_mask = np.zeros((size, size), np.float32)
         self.mouth = bundle.mouth.for_side(self.square.side)
+        self.colour = 1.0
 
 
 def measure(

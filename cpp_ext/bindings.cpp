@@ -82,8 +82,8 @@ void compose(const Array<uint8_t>& photo, const Array<double>& to_crop, const Ar
              const Array<float>& mask, const std::optional<Array<float>>& rest_flow,
              const std::optional<Array<float>>& rest_mask, const Array<float>& light,
              const Array<float>& place,
-             const Array<uint8_t>& picture, const Array<double>& window, Array<uint8_t> out,
-             bool whole, int threads) {
+             const Array<uint8_t>& picture, const Array<double>& window, double colour,
+             Array<uint8_t> out, bool whole, int threads) {
   expect("photo", photo, {kAny, kAny, 3});
   expect("to_crop", to_crop, {2, 3});
   expect("mask", mask, {kAny, mask.ndim() == 2 ? mask.shape(0) : kAny});
@@ -107,7 +107,8 @@ void compose(const Array<uint8_t>& photo, const Array<double>& to_crop, const Ar
                         rest_flow ? rest_flow->data() : nullptr,
                         rest_mask ? rest_mask->data() : nullptr,
                         light.data(),   place.data(),
-                        mask.shape(0),  place.shape(1), place.shape(2)};
+                        mask.shape(0),  place.shape(1), place.shape(2),
+                        static_cast<float>(1 - colour)};
   const moue::Mouth mouth{picture.data(), picture.shape(0), picture.shape(1), window.data()};
   moue::compose(photo.data(), photo.shape(0), photo.shape(1), to_crop.data(), maps, mouth, frame,
                 whole, threads);
@@ -199,7 +200,7 @@ void device_compose(Address flow, Address mask, Address light, Address place, Ad
                     int64_t place_width, int64_t picture_height, int64_t picture_width,
                     int64_t height, int64_t width, int64_t pixel, int64_t first_row,
                     int64_t last_row, int64_t most_pixels, const Array<double>& to_crop,
-                    const Array<double>& window, Stream stream) {
+                    const Array<double>& window, double colour, Stream stream) {
   expect("to_crop", to_crop, {2, 3});
   expect("window", window, {4});
   const double* m = to_crop.data();
@@ -249,6 +250,7 @@ void device_compose(Address flow, Address mask, Address light, Address place, Ad
   b.most_pixels = number("most_pixels", most_pixels, 0, width);
   b.step_x = static_cast<float>(m[0] * static_cast<double>(size));
   b.step_y = static_cast<float>(m[3] * static_cast<double>(size));
+  b.faded = static_cast<float>(1 - colour);
   const py::gil_scoped_release release;
   stream ? moue::compose_on_device(p, b, reinterpret_cast<void*>(*stream))
          : moue::compose_on_host(p, b);
@@ -288,7 +290,7 @@ PYBIND11_MODULE(_core, m) {
         py::arg("flow").noconvert(), py::arg("mask").noconvert(),
         py::arg("rest_flow").noconvert(), py::arg("rest_mask").noconvert(),
         py::arg("light").noconvert(), py::arg("place").noconvert(),
-        py::arg("picture").noconvert(), py::arg("window").noconvert(),
+        py::arg("picture").noconvert(), py::arg("window").noconvert(), py::arg("colour"),
         py::arg("out").noconvert(), py::arg("whole"), threads);
   m.def("device_skip_sum", &device_skip_sum, py::kw_only(), py::arg("base"), py::arg("residual"),
         py::arg("actions"), py::arg("out"), py::arg("frames"), py::arg("n"), py::arg("sizes"),
@@ -302,7 +304,8 @@ PYBIND11_MODULE(_core, m) {
         py::arg("size"), py::arg("place_height"), py::arg("place_width"),
         py::arg("picture_height"), py::arg("picture_width"), py::arg("height"), py::arg("width"),
         py::arg("pixel"), py::arg("first_row"), py::arg("last_row"), py::arg("most_pixels"),
-        py::arg("to_crop").noconvert(), py::arg("window").noconvert(), py::arg("stream"));
+        py::arg("to_crop").noconvert(), py::arg("window").noconvert(), py::arg("colour"),
+        py::arg("stream"));
   m.def("device_preprocess", &device_preprocess, py::kw_only(), py::arg("photo"), py::arg("out"),
         py::arg("height"), py::arg("width"), py::arg("pixel"), py::arg("size"), py::arg("taps"),
         py::arg("to_photo").noconvert(), py::arg("half"), py::arg("stream"));

@@ -241,6 +241,14 @@ MOUE_INLINE void light_mouth(Run& run, int64_t k, int64_t begin, int64_t end) {
   }
 }
 
+// What is painted on the pixels [k, k + kLanes) loses so much of its colour.
+MOUE_INLINE void fade(Run& run, int64_t k, float by) {
+  for (int64_t j = k; j < k + kLanes; ++j) {
+    const float grey = luma(run.light[0][j], run.light[1][j], run.light[2][j]);
+    for (int c = 0; c < 3; ++c) run.light[c][j] += by * (grey - run.light[c][j]);
+  }
+}
+
 // Whether any of kLanes masks is more than that.
 MOUE_INLINE bool any(const float* masks, float least) {
   int32_t some = 0;
@@ -286,6 +294,8 @@ MOUE_INLINE void compose_run(const Photo& photo, const Grid& grid, const Photo& 
     mouths[in_mouth++] = k;
   }
   for (int64_t j = 0; j < in_mouth; ++j) light_mouth(run, mouths[j], mouth, beyond);
+  for (int64_t k = 0; grid.faded > 0 && k < whole; k += kLanes)
+    if (painted[k / kLanes]) fade(run, k, grid.faded);
   const auto last_x = static_cast<int32_t>(photo.width - 1);
   const auto last_y = static_cast<int32_t>(photo.height - 1);
   for (int32_t k = 0; k < whole; ++k)
@@ -365,7 +375,7 @@ void compose(const uint8_t* pixels, int64_t height, int64_t width, const double*
       static_cast<float>(m[4] / determinant), static_cast<float>(-m[1] / determinant),
       static_cast<float>(-m[3] / determinant), static_cast<float>(m[0] / determinant)};
   const int64_t size = maps.size;
-  const Grid grid = grid_of(size);
+  const Grid grid = grid_of(maps);
   const Nodes nodes = nodes_of(maps, mouth);
   const Photo photo{pixels, height, width}, picture{mouth.picture, mouth.height, mouth.width};
   const Window window = {mouth.window[0], mouth.window[1], mouth.window[2], mouth.window[3]};

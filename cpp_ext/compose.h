@@ -1,4 +1,4 @@
-// One frame at the photo's own resolution: (1 - m) warp(photo, flow) + m colour.
+// One frame at the photo's own resolution: (1 - m) warp(photo, flow) + m paint.
 #pragma once
 
 #include <cstdint>
@@ -8,10 +8,12 @@ namespace moue {
 // The decoder's maps for one frame: flow [2, size, size] in sides of the face square, mask
 // [size, size], light [3, size, size], and place [2, rows, columns] from the middle of the mouth's
 // picture and in its sides, a node for every few cells of the mouth's window. Flow and mask count
-// from what they are at rest, where that is given; from nothing where it is null.
+// from what they are at rest, where that is given; from nothing where it is null. `faded` in [0, 1]
+// is how much of its colour what is painted loses.
 struct Maps {
   const float *flow, *mask, *rest_flow, *rest_mask, *light, *place;
   int64_t size, rows, columns;
+  float faded;
 };
 
 // Teeth and tongue, uint8 [height, width, 3], and the part of the square where they are looked up.

@@ -90,6 +90,7 @@ struct Blend {
   int32_t frames, height, width, size, pixel;
   int32_t first_row, last_row, most_pixels;  // rows with pixels in the square; the longest's
   float step_x, step_y;                      // from a pixel to the next, in cells
+  float faded;                               // how much of its colour what is painted loses
 };
 
 // What one frame is made from.
@@ -136,13 +137,15 @@ MOUE_PORTABLE Bytes3 blended(const Blend& p, const Parts& parts, const Row& row,
     seen = look_up(p.teeth, parts.place, x, y);
   const float share = pictured(mask);
   const auto lit = [&](float light, float picture) {
-    return within(light * (255 + share * (picture - 255)), 0, 255);
+    return light * (255 + share * (picture - 255));
   };
   const Colour paint = {lit(red, seen.red), lit(green, seen.green), lit(blue, seen.blue)};
+  const float grey = luma(paint.red, paint.green, paint.blue);
   const Colour warped = sample<kPixel>(parts.source, p.width, between(j, dx, p.width - 1),
                                        between(i, dy, p.height - 1));
   const auto byte = [&](float from, float to) {
-    return static_cast<uint8_t>((1 - mask) * from + mask * to + 0.5f);
+    const float faded = within(to + p.faded * (grey - to), 0, 255);
+    return static_cast<uint8_t>((1 - mask) * from + mask * faded + 0.5f);
   };
   return {byte(warped.red, paint.red), byte(warped.green, paint.green),
           byte(warped.blue, paint.blue)};

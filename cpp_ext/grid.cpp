@@ -67,11 +67,16 @@ MOUE_INLINE void turn(float* __restrict x, float* __restrict y, const float* m, 
 
 }  // namespace
 
-Grid grid_of(int64_t size) {
-  const int64_t stride = size + 2, each = stride * stride + kLanes;
+Grid grid_of(const Maps& maps) {
+  const int64_t size = maps.size, stride = size + 2, each = stride * stride + kLanes;
   float* const room = room_for<float>(6 * each);
   const auto map = [=](int64_t k) { return room + k * each; };
-  return {size, stride, {map(0), map(1), map(2)}, {map(3), map(4), map(5)}, room_for<Span>(stride)};
+  return {size,
+          stride,
+          {map(0), map(1), map(2)},
+          {map(3), map(4), map(5)},
+          room_for<Span>(stride),
+          maps.faded};
 }
 
 MOUE_VERSIONS void fill_row(const Grid& grid, int64_t i, const Maps& maps, const float* to_pixels) {

@@ -10,11 +10,12 @@ inline constexpr int64_t kLanes = 16;  // pixels of a row, and with them cells, 
 
 // The maps with their edges repeated once around, [size + 2, size + 2] of each: to where a pixel
 // comes from, x and y in photo pixels, and the mask; red, green, blue, 255 for full light. Of each
-// row the cells, from the first to the last, that move or show light.
+// row the cells, from the first to the last, that move or show light. `faded` is the maps'.
 struct Grid {
   int64_t size, stride;
   float *motion[3], *light[3];
   Span* alive;
+  float faded;
 };
 
 // The same of where the mouth is looked up: [rows + 2, columns + 2]. The window begins at `left`,
@@ -25,9 +26,9 @@ struct Nodes {
   float* place[2];  // in the picture's pixels, x and y
 };
 
-// Room for maps of so many cells a side, and as far beyond as cells read together may reach. It is
-// this thread's, as the nodes' is, until its next frame.
-Grid grid_of(int64_t size);
+// Room for the maps' cells, and as far beyond as cells read together may reach. It is this thread's,
+// as the nodes' is, until its next frame.
+Grid grid_of(const Maps& maps);
 
 // One row of the grid; to_pixels [2, 2] turns flow into photo pixels. Light is left as it is where
 // neither this row nor the next ones show any.

@@ -110,6 +110,11 @@ struct Colour {
   float red, green, blue;
 };
 
+// How bright a colour is (BT.601).
+MOUE_PORTABLE float luma(float red, float green, float blue) {
+  return 0.299f * red + 0.587f * green + 0.114f * blue;
+}
+
 // Red, green and blue from the lowest byte on. Four bytes a pixel are one load.
 template <int kPixel>
 MOUE_PORTABLE uint32_t bytes_of(const uint8_t* p) {

@@ -72,6 +72,17 @@ def test_a_frame_changes_the_square_and_nothing_else(
     assert np.array_equal(frame[~inside(portrait)], portrait_photo[~inside(portrait)])
 
 
+def test_a_grey_photo_stays_grey(animator: moue.Animator, portrait_photo: Photo) -> None:
+    grey = np.repeat(np.rint(portrait_photo.mean(2, keepdims=True)).astype(np.uint8), 3, 2)
+    everything = np.ones(len(animator.actions), np.float32)
+    portrait = animator.prepare(grey)
+    frame = animator.frame(portrait, everything)
+    assert np.abs(frame.astype(int) - grey).max() > 20
+    assert np.ptp(frame, axis=2).max() <= 1
+    vivid = replace(portrait, faces=(replace(portrait.faces[0], colour=1.0),))
+    assert np.ptp(animator.frame(vivid, everything), axis=2).max() > 10
+
+
 def test_weights_by_name_order_expression_and_curve_agree(
     animator: moue.Animator, portrait: moue.Portrait
 ) -> None:

@@ -269,20 +269,21 @@ class EdgeGenerator(nn.Module):
         """Colour [N, 3, S, S], light on the mouth's picture, and the place [N, 2, h, w] of every pixel.
 
         Where the mask [N, 1, S, S] is thin the light is alone: what is thin is skin, not a mouth.
-        `colour` [N]: how much of its own the picture has, `colour_of` the photos.
+        `colour` [N]: the share of it that is kept, `colour_of` the photos; at 0 all is grey.
         """
         place = F.interpolate(nodes, scale_factor=float(PLACE_STEP), mode="bilinear")
         left, top, right, bottom = self.mouth_window
-        picture, size = self.look_up(place, colour), light.shape[-1]
+        picture, size = self.look_up(place), light.shape[-1]
         around = F.pad(picture, (left, size - right, top, size - bottom), value=1.0)
         shown = (mask / THIN - 1).clamp(0, 1)
-        return light * (1 + shown * (around - 1)), place
+        paint = light * (1 + shown * (around - 1))
+        grey = (paint * paint.new_tensor(LUMA)[:, None, None]).sum(1, keepdim=True)
+        return paint + (1 - colour[:, None, None, None]) * (grey - paint), place
 
-    def look_up(self, place: Tensor, colour: Tensor) -> Tensor:
+    def look_up(self, place: Tensor) -> Tensor:
         """The mouth's picture at (u, v) [N, 2, h, w] in [0, 1], bilinearly, edges repeated: [N, 3, h, w]."""
-        grey = (self.picture * self.picture.new_tensor(LUMA)[:, None, None]).sum(1, keepdim=True)
-        picture = grey + colour[:, None, None, None] * (self.picture - grey)
         where = 2 * place.permute(0, 2, 3, 1) - 1
+        picture = self.picture.expand(len(place), -1, -1, -1)
         return F.grid_sample(picture, where, "bilinear", "border", align_corners=False)
 
     def forward(self, photo: Tensor, actions: Tensor) -> Tensor:

@@ -27,6 +27,7 @@ def compose(
     place: NDArray[np.float32],
     picture: NDArray[np.uint8],
     window: NDArray[np.float64],
+    colour: float,
     out: NDArray[np.uint8],
     whole: bool,
     threads: int = 0,
@@ -79,6 +80,7 @@ def device_compose(
     most_pixels: int,
     to_crop: NDArray[np.float64],
     window: NDArray[np.float64],
+    colour: float,
     stream: int | None,
 ) -> None: ...
 def device_preprocess(

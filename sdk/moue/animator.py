@@ -47,7 +47,8 @@ class EncodedFace:
         features: `e0` and every `e_i`.
         rest_flow: float32 [2, S, S], the decoder's flow at a = 0, subtracted from every frame's.
         rest_mask: float32 [S, S], its mask at a = 0.
-        mouth: the bundle's picture of a mouth, as detailed as this face is large, grey if the photo is.
+        mouth: the bundle's picture of a mouth, as detailed as this face is large.
+        colour: the share of its colour that paint keeps: 0 in a grey photo.
     """
 
     square: Square
@@ -56,6 +57,7 @@ class EncodedFace:
     rest_flow: NDArray[np.float32] = field(repr=False)
     rest_mask: NDArray[np.float32] = field(repr=False)
     mouth: Mouth = field(repr=False)
+    colour: float = field(repr=False)
 
     @cached_property
     def to_crop(self) -> NDArray[np.float64]:
@@ -75,6 +77,7 @@ class EncodedFace:
             maps["place"][row],
             self.mouth,
             rest=(self.rest_flow, self.rest_mask),
+            colour=self.colour,
             threads=threads,
         )
 
@@ -238,7 +241,8 @@ class Animator(Closing):
             features,
             _frozen(rest["flow"][0]),
             _frozen(rest["mask"][0, 0]),
-            self.bundle.mouth.for_side(face.square.side).faded(colour_of(square)),
+            self.bundle.mouth.for_side(face.square.side),
+            colour_of(square),
         )
 
     def _check(self, portrait: Portrait) -> None:

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from moue.bundle import Bundle
 from moue.errors import BundleError
 from moue.kernels import FAINT, STILL, THIN
-from moue.mouth import COLOURED, COLOURLESS, GRAIN_BLOCKS, PLACE_STEP, Mouth
+from moue.mouth import COLOURED, COLOURLESS, GRAIN_BLOCKS, LUMA, PLACE_STEP, Mouth
 
 GRID_SAMPLE_OPSET = 16  # the first that has GridSample
 LINEAR_OPSET = 20  # the first that calls bilinear sampling "linear"
@@ -306,7 +306,15 @@ def _add_blend(parts: _Parts, size: int, mouth: Mouth) -> None:
     parts.add("Mul", ["pictured", "mouth/darkness"], "mouth/shown")
     parts.add("Add", ["mouth/shown", "one"], "mouth/lit")
     parts.add("Mul", ["light/frames", "mouth/lit"], "lit")
-    parts.add("Clip", ["lit", "zero", "one"], "paint")
+    _add_colour(parts, size)
+    parts.constant("luma", np.array(LUMA, parts.dtype)[None, :, None, None])
+    parts.add("Conv", ["lit", "luma"], "lit/luma")
+    parts.add("Sub", ["lit/luma", "lit"], "lit/greyer")
+    parts.add("Sub", ["colour/whole", "colour"], "fade/single")
+    parts.add("Cast", ["fade/single"], "fade", to=real)
+    parts.add("Mul", ["fade", "lit/greyer"], "lit/lost")
+    parts.add("Add", ["lit", "lit/lost"], "lit/faded")
+    parts.add("Clip", ["lit/faded", "zero", "one"], "paint")
     parts.add("Sub", ["paint", "warped"], "painted")  # w + m · (p - w)
     parts.add("Mul", ["mask", "painted"], "painted/masked")
     parts.add("Add", ["warped", "painted/masked"], "frames")
@@ -315,7 +323,8 @@ def _add_blend(parts: _Parts, size: int, mouth: Mouth) -> None:
 def _add_mouth(parts: _Parts, size: int, mouth: Mouth) -> None:
     """`mouth/around` float32 [frames, 3, S, S]: the mouth's picture in its window, 1 around it."""
     height, width = mouth.picture.shape[:2]
-    _add_picture(parts, size, mouth)
+    picture = mouth.picture.transpose(2, 0, 1)[None].astype(np.float32) / 255
+    parts.constant("mouth/picture", picture)
     parts.constant("mouth/finer", np.array([1, 1, PLACE_STEP, PLACE_STEP], np.float32))
     left, top, right, bottom = (round(side * size) for side in mouth.window)
     pads = [0, 0, top, left, 0, 0, size - bottom, size - right]
@@ -335,13 +344,10 @@ def _add_mouth(parts: _Parts, size: int, mouth: Mouth) -> None:
     parts.add("Pad", ["mouth/seen", "mouth/pads", "mouth/bare"], "mouth/around", mode="constant")
 
 
-def _add_picture(parts: _Parts, size: int, mouth: Mouth) -> None:
-    """`mouth/picture` float32 [1, 3, h, w]: with as much colour as `mouth.colour_of` the photo."""
+def _add_colour(parts: _Parts, size: int) -> None:
+    """`colour` float32 [1, 1, 1, 1]: `mouth.colour_of` the photo."""
     quarter = size // 4
     block = 2 * quarter // GRAIN_BLOCKS
-    vivid, grey = (
-        m.picture.transpose(2, 0, 1)[None].astype(np.float32) / 255 for m in (mouth, mouth.faded(0))
-    )
     for name, value in (
         ("middle/first", np.array([quarter, quarter], np.int64)),
         ("middle/last", np.array([3 * quarter, 3 * quarter], np.int64)),
@@ -352,28 +358,24 @@ def _add_picture(parts: _Parts, size: int, mouth: Mouth) -> None:
         ("range", np.array(COLOURED - COLOURLESS, np.float32)),
         ("none", np.array(0, np.float32)),
         ("whole", np.array(1, np.float32)),
-        ("grey", grey),
-        ("vivid", vivid - grey),
     ):
-        parts.constant(f"mouth/{name}", value)
-    bounds = ["mouth/middle/first", "mouth/middle/last", "mouth/middle/axes"]
-    parts.add("Slice", ["photo/single", *bounds], "mouth/middle")
+        parts.constant(f"colour/{name}", value)
+    bounds = ["colour/middle/first", "colour/middle/last", "colour/middle/axes"]
+    parts.add("Slice", ["photo/single", *bounds], "colour/middle")
     side = {"kernel_shape": [block, block], "strides": [block, block]}
-    parts.add("AveragePool", ["mouth/middle"], "mouth/means", **side)
-    channels = ["mouth/red", "mouth/green", "mouth/blue"]
-    parts.add("Split", ["mouth/means", "mouth/channels"], *channels, axis=1)
+    parts.add("AveragePool", ["colour/middle"], "colour/means", **side)
+    channels = ["colour/red", "colour/green", "colour/blue"]
+    parts.add("Split", ["colour/means", "colour/channels"], *channels, axis=1)
     for kind in ("Max", "Min"):
-        parts.add(kind, channels, f"mouth/{kind}")
-    parts.add("Sub", ["mouth/Max", "mouth/Min"], "mouth/spread")
+        parts.add(kind, channels, f"colour/{kind}")
+    parts.add("Sub", ["colour/Max", "colour/Min"], "colour/spread")
     for name in ("spread", "Max"):
-        parts.add("ReduceMean", [f"mouth/{name}"], f"mouth/{name}/mean")
-    parts.add("Max", ["mouth/Max/mean", "mouth/least"], "mouth/brightness")
-    parts.add("Div", ["mouth/spread/mean", "mouth/brightness"], "mouth/saturation")
-    parts.add("Sub", ["mouth/saturation", "mouth/colourless"], "mouth/beyond")
-    parts.add("Div", ["mouth/beyond", "mouth/range"], "mouth/unbounded")
-    parts.add("Clip", ["mouth/unbounded", "mouth/none", "mouth/whole"], "mouth/colour")
-    parts.add("Mul", ["mouth/colour", "mouth/vivid"], "mouth/coloured")
-    parts.add("Add", ["mouth/grey", "mouth/coloured"], "mouth/picture")
+        parts.add("ReduceMean", [f"colour/{name}"], f"colour/{name}/mean")
+    parts.add("Max", ["colour/Max/mean", "colour/least"], "colour/brightness")
+    parts.add("Div", ["colour/spread/mean", "colour/brightness"], "colour/saturation")
+    parts.add("Sub", ["colour/saturation", "colour/colourless"], "colour/beyond")
+    parts.add("Div", ["colour/beyond", "colour/range"], "colour/unbounded")
+    parts.add("Clip", ["colour/unbounded", "colour/none", "colour/whole"], "colour")
 
 
 def _add_look_up(

@@ -54,15 +54,6 @@ class Mouth(NamedTuple):
             most += 1
         return self._reduced(1 << min(max(round(math.log2(width / wanted)), 0), most))
 
-    def faded(self, colour: float) -> Mouth:
-        """The picture with its colours at a share in [0, 1]: at 0 it is grey, as grey photos ask."""
-        if colour == 1:
-            return self
-        grey = self.picture @ np.array(LUMA)[:, None]
-        picture = np.rint(grey + colour * (self.picture - grey)).astype(np.uint8)
-        picture.flags.writeable = False
-        return Mouth(picture, self.window)
-
     def _reduced(self, factor: int) -> Mouth:
         """Means of blocks of factor × factor pixels, rounded; the picture is read-only."""
         height, width = self.picture.shape[:2]
@@ -74,7 +65,7 @@ class Mouth(NamedTuple):
 
 
 def colour_of(square: NDArray[np.float32]) -> float:
-    """How much colour a mouth may have in a photo: 1 in most, 0 in a grey one.
+    """The share of its colour that paint keeps in a photo: 1 in most, 0 in a grey one.
 
     Args:
         square: float32 RGB [3, S, S] in [0, 1], the face square, S a multiple of 16.

@@ -39,6 +39,7 @@ def compose(**changed):
         **MAPS,
         **REST,
         **MOUTH,
+        "colour": 1.0,
         "out": PHOTO.copy(),
         "whole": False,
     }

@@ -137,6 +137,7 @@ def test_compose(gpu, there, height, width, pixel, moves):
         pixel=pixel,
         frames=frames,
         n=n,
+        colour=0.3,
     )
     assert np.abs(device.astype(int) - host).max() <= 1
     if not moves:
@@ -200,6 +201,7 @@ def test_squares_in_and_over_the_edge_of_any_photo(gpu, rng, height, width, size
             pixel=pixel,
             frames=frames,
             n=2,
+            colour=data.draw(st.sampled_from([0, 1])),
         )
         assert np.abs(device.astype(int) - host).max() <= 1
         host, device = both(

@@ -79,6 +79,8 @@ def compose(**changed):
             r"rest flow must be float32 \[2, 4, 4\]",
         ),
         (compose, {"rest": (zeros(2, 4, 4), zeros(4))}, r"rest mask must be float32 \[4, 4\]"),
+        (compose, {"colour": 1.5}, r"colour must be in \[0, 1\], but got 1.5"),
+        (compose, {"colour": float("nan")}, "colour must be in"),
         (compose, {"out": PHOTO}, "out must be an array of its own"),
         (compose, {"out": READ_ONLY}, "out must be writeable"),
     ],

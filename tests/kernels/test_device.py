@@ -126,7 +126,7 @@ def frames_of(rng, size, frames, motion=0.2):
     return [part + more for part, more in zip(maps, noise, strict=True)], mouth
 
 
-def composed(photo, canvas, to_crop, maps, mouth, rest, actions, pixel=3):
+def composed(photo, canvas, to_crop, maps, mouth, rest, actions, pixel=3, colour=1.0):
     """The device's frames [T, H, W, 3], on canvases of their own."""
     with np.errstate(over="ignore"):
         halves = [np.ascontiguousarray(array, np.float16) for array in (*maps, *rest)]
@@ -155,6 +155,7 @@ def composed(photo, canvas, to_crop, maps, mouth, rest, actions, pixel=3):
         out=at(out),
         frames=frames,
         n=actions.shape[1],
+        colour=colour,
         stream=None,
     )
     return out
@@ -170,7 +171,8 @@ def test_compose_is_the_reference(rng, height, width, size, pixel, data):
     maps = [part.astype(np.float16) for part in maps]
     rest = [part.astype(np.float16) for part in maps_of(rng, size, motion=0.05)[:2]]
     actions = np.ones((frames, 2), np.float32)
-    found = composed(photo, canvas, to_crop, maps, mouth, rest, actions, pixel)
+    colour = data.draw(st.sampled_from([0, 0.3, 1]))
+    found = composed(photo, canvas, to_crop, maps, mouth, rest, actions, pixel, colour)
     for frame in range(frames):
         flow, mask, light, place = (part[frame].astype(np.float32) for part in maps)
         expected = canvas.copy()
@@ -182,6 +184,7 @@ def test_compose_is_the_reference(rng, height, width, size, pixel, data):
             place,
             mouth.picture,
             np.array(mouth.window),
+            colour,
             expected,
         )
         assert np.abs(found[frame].astype(int) - expected).max() <= 1
@@ -251,7 +254,7 @@ CROP = {
 }
 FRAME = dict.fromkeys(["flow", "mask", "light", "place", "rest_flow", "rest_mask"], 1)
 FRAME |= dict.fromkeys(["actions", "cells", "source", "rows", "out", "frames", "n"], 1)
-FRAME |= {"picture": 4, "source_stride": 0, "pixel": 3}
+FRAME |= {"picture": 4, "source_stride": 0, "pixel": 3, "colour": 1.0}
 MOUTH = Mouth(np.zeros((3, 5, 3), np.uint8), (0.25, 0.5, 0.75, 1.0))
 
 

@@ -153,12 +153,14 @@ def test_compose_is_the_reference(rng, height, width, size, data):
         assert not mask[little].any()
     expected = canvas.copy()
     window = np.array(mouth.window)
+    colour = data.draw(st.sampled_from([0, 0.3, 1]))
     kernels.compose_reference(
-        photo, to_crop, flow, mask, *maps[2:], mouth.picture, window, expected
+        photo, to_crop, flow, mask, *maps[2:], mouth.picture, window, colour, expected
     )
-    given = photo, to_crop, *maps, mouth
-    frame = kernels.compose(*given, canvas.copy(), rest=rest)
-    whole = kernels.compose(*given, rest=rest, threads=data.draw(st.integers(0, 3)))
+    given = {"photo": photo, "to_crop": to_crop, "rest": rest, "mouth": mouth, "colour": colour}
+    given |= dict(zip(("flow", "mask", "light", "place"), maps, strict=True))
+    frame = kernels.compose(**given, out=canvas.copy())
+    whole = kernels.compose(**given, threads=data.draw(st.integers(0, 3)))
     x, y = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
     u = [row[0] * x + row[1] * y + row[2] for row in to_crop]
     outside = np.any([(v < 0) | (v > 1) for v in u], axis=0)
@@ -196,6 +198,22 @@ def test_full_light_shows_the_mouths_picture_as_it_is():
     assert np.abs(shown[inner].astype(int) - picture[inner]).max() <= 1
     frame[8:24, 4:28] = 255
     assert (frame == 255).all()  # and light alone around it
+
+
+def test_paint_without_colour_is_as_bright_as_with_it():
+    rng = np.random.default_rng(0)
+    size, photo = 16, np.zeros((64, 48, 3), np.uint8)
+    *maps, mouth = maps_of(rng, size)
+    maps[1][...] = 1
+    maps[2] = 0.5 + 0.4 * rng.random((3, size, size), np.float32)
+    to_crop = np.array([[1 / 40, 0, -0.1], [0, 1 / 40, -0.2]])
+    vivid, half, grey = (
+        kernels.compose(photo, to_crop, *maps, mouth, colour=colour) for colour in (1, 0.5, 0)
+    )
+    assert np.ptp(vivid, axis=2).max() > 50
+    assert np.ptp(grey, axis=2).max() == 0
+    assert np.abs(grey[..., 0] - vivid @ (0.299, 0.587, 0.114)).max() < 1.01
+    assert np.abs(half.astype(float) - (vivid.astype(float) + grey) / 2).max() <= 1
 
 
 @pytest.mark.parametrize(("thins", "share"), [(0.5, 0), (1, 0), (1.5, 0.5), (2, 1), (8, 1)])

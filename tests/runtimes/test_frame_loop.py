@@ -135,7 +135,7 @@ def test_several_faces_are_drawn_one_on_another(animator, portrait, loop_of):
     square = face.square
     other = face.mouth._replace(picture=255 - face.mouth.picture[::2, ::3])
     turned = replace(square, cx=square.cx + square.side / 3, angle=0.4)
-    beside = replace(face, square=turned, mouth=other)
+    beside = replace(face, square=turned, mouth=other, colour=0.3)
     third = replace(face, square=replace(square, cx=square.cx - square.side))
     crowd = replace(portrait, faces=(face, beside, third))
     actions = curve(animator, 3, seed=1)

@@ -133,15 +133,22 @@ def test_places_are_said_at_nodes_and_straight_in_between(generator):
 
 
 @torch.no_grad()
-def test_grey_photos_look_up_grey_mouths(generator):
+def test_grey_photos_are_painted_in_grey(generator):
     photos = torch.rand(2, 3, SIZE, SIZE)
     photos[0] = photos[0].mean(0)
     photos[1, 0] += 0.5
     shares = colour_of(photos)
     assert shares.tolist() == [mouth.colour_of(photo.numpy()) for photo in photos] == [0, 1]
-    seen = generator.look_up(generator.place.expand(2, -1, -1, -1), shares)
-    assert seen[0].std(0).max() < 1e-6
-    assert seen[1].std(0).max() > 0.05
+    _, _, light, nodes = generator.shape_outputs(torch.randn(2, 8, SIZE, SIZE))
+    mask = torch.rand(2, 1, SIZE, SIZE)
+    paint = generator.paint(light, mask, nodes, shares)[0]
+    vivid = generator.paint(light, mask, nodes, torch.ones(2))[0]
+    assert paint[0].std(0).max() < 1e-6
+    luma = torch.tensor([0.299, 0.587, 0.114])
+    torch.testing.assert_close(paint[0, 0], torch.tensordot(luma, vivid[0], 1))
+    torch.testing.assert_close(paint[1], vivid[1])
+    half = generator.paint(light, mask, nodes, torch.full((2,), 0.5))[0]
+    torch.testing.assert_close(half[0], (paint[0] + vivid[0]) / 2)
 
 
 @torch.no_grad()

@@ -139,11 +139,12 @@ def compose(
     out: NDArray[np.uint8] | None = None,
     *,
     rest: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None,
+    colour: float = 1.0,
     threads: int = 0,
 ) -> NDArray[np.uint8]:
-    """A frame at the photo's own resolution: (1 − m) · warp(photo, flow) + m · colour.
+    """A frame at the photo's own resolution: (1 − m) · warp(photo, flow) + m · paint.
 
-    The colour is the light alone, and within the mouth's window light times the mouth's picture,
+    The paint is the light alone, and within the mouth's window light times the mouth's picture,
     looked up where `place` says: where the mask is more than THIN the picture comes in, and is all
     there at twice that. Only pixels whose centre lies in the face square are written. Zero
     flow with zero mask gives the photo back bit for bit.
@@ -154,7 +155,7 @@ def compose(
         flow: float32 [2, S, S] (x, y), in sides of the square; the frame at u shows the photo at
             u + flow(u).
         mask: float32 [S, S], clipped to [0, 1].
-        light: float32 RGB [3, S, S]; what it makes of the picture is clipped to [0, 1].
+        light: float32 RGB [3, S, S]; the paint it makes is clipped to [0, 1].
         place: float32 [2, h, w] (u, v), from the picture's middle and in its sides; a node for every
             4×4 cells of the window.
         mouth: the picture, and its window in the square.
@@ -163,6 +164,7 @@ def compose(
         rest: flow and mask at rest, which are subtracted from this frame's. What is left counts less
             by STILL, along x and along y, and by FAINT, and as nothing where it is not even that.
             None: flow and mask are taken as they are.
+        colour: the share of its colour that the paint keeps, in [0, 1]: see `mouth.colour_of`.
 
     Returns:
         uint8 RGB [H, W, 3], which is `out` where one was given.
@@ -179,7 +181,7 @@ def compose(
     light = arguments.array("light", light, ["float32"], [3, size, size])
     place = arguments.array("place", place, ["float32"], [2, *mouth.nodes(size)])
     picture = arguments.array("mouth.picture", mouth.picture, ["uint8"], ["h", "w", 3])
-    window = np.array(mouth.window, np.float64)
+    window, colour = np.array(mouth.window, np.float64), arguments.share("colour", colour)
     whole = out is None  # then what lies around the square is written, too
     out = arguments.output(out, "uint8", photo.shape, apart_from=(photo,))
     rest_flow, rest_mask = rest or (None, None)
@@ -189,13 +191,13 @@ def compose(
     painted = light, place, picture, window
     if BACKEND == "core":
         moving = flow, mask, rest_flow, rest_mask
-        _core.compose(photo, to_crop, *moving, *painted, out, whole, threads)
+        _core.compose(photo, to_crop, *moving, *painted, colour, out, whole, threads)
     else:
         if rest_flow is not None and rest_mask is not None:
             flow, mask = since_rest(flow, mask, rest_flow, rest_mask)
         if whole:
             out[...] = photo
-        compose_reference(photo, to_crop, flow, mask, *painted, out)
+        compose_reference(photo, to_crop, flow, mask, *painted, colour, out)
     return out
 
 

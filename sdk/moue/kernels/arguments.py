@@ -57,6 +57,13 @@ def at_least(name: str, value: int, least: int) -> int:
     return number
 
 
+def share(name: str, value: float) -> float:
+    """`value`, if it is in [0, 1]."""
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name} must be in [0, 1], but got {value}")
+    return float(value)
+
+
 def parts(name: str, sizes: Sequence[int], whole: int) -> list[int]:
     """Sizes of what a whole is cut into."""
     numbers = [operator.index(size) for size in sizes]

@@ -102,6 +102,7 @@ def compose(
     out: int,
     frames: int,
     n: int,
+    colour: float,
     stream: int | None,
 ) -> None:
     """Frames at the photo's size, from the decoder's raw outputs; a frame without actions is the
@@ -117,6 +118,7 @@ def compose(
         source: uint8 [H, W, pixel], what is warped; the next frame's is `source_stride` bytes on.
         rows: `square.rows` on the device.
         out: uint8 [frames, H, W, 3].
+        colour: the share of its colour that the paint keeps, in [0, 1].
     """
     place_height, place_width = square.mouth.nodes(square.size)
     picture_height, picture_width = square.mouth.picture.shape[:2]
@@ -149,6 +151,7 @@ def compose(
         most_pixels=square.longest,
         to_crop=square.to_crop,
         window=np.array(square.mouth.window, float),
+        colour=colour,
         stream=stream,
     )
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from moue.mouth import PLACE_STEP
+from moue.mouth import LUMA, PLACE_STEP
 
 STILL = 0.1 / 256  # sides of the square: less motion than this since rest, along x or y, is none
 FAINT = 1 / 64  # less of a mask than this since rest is none
@@ -58,6 +58,7 @@ def compose_reference(
     place: NDArray[np.float32],
     picture: NDArray[np.uint8],
     window: NDArray[np.float64],
+    colour: float,
     out: NDArray[np.uint8],
 ) -> None:
     height, width = photo.shape[:2]
@@ -82,6 +83,7 @@ def compose_reference(
     shown = np.clip(m[mouth] / THIN - 1, 0, 1)
     seen = _bilinear(picture, u * wide - 0.5, v * tall - 0.5) / 255
     paint[mouth] *= 1 + shown * (seen - 1)
+    paint += (1 - colour) * (paint @ np.array(LUMA)[:, None] - paint)
     paint = np.fmin(np.fmax(paint, 0), 1)
     out[rows, columns] = np.floor((1 - m) * warped + m * 255 * paint + 0.5)
 

@@ -61,6 +61,8 @@ class PreparedFace(Protocol):
     def rest_mask(self) -> NDArray[np.float32]: ...
     @property
     def mouth(self) -> Mouth: ...
+    @property
+    def colour(self) -> float: ...
 
 
 class FrameLoop:
@@ -290,6 +292,7 @@ class _Face:
         self._cells = loop._room(kernels.CELL_BYTES * loop.batch * (side + 2) ** 2)
         self._square = kernels.SquareRows.of(face.square.to_crop(), height, width, side, face.mouth)
         self._rows = loop._keep(self._square.rows)
+        self._colour = face.colour
 
     def sum_skips(self, loop: FrameLoop) -> None:
         kernels.skip_sum(
@@ -324,5 +327,6 @@ class _Face:
             out=canvas,
             frames=loop.batch,
             n=loop._n,
+            colour=self._colour,
             stream=loop.device.stream,
         )

@@ -123,6 +123,7 @@ def frames(rng, height, width, size, pixel, shifted, data) -> None:
     cells = np.empty((count, size + 2, size + 2, device.CELL_BYTES), np.uint8)
     to_crop = square(data.draw, height, width)[1]
     where = device.SquareRows.of(to_crop, height, width, size, mouth)
+    colour = data.draw(st.sampled_from([0, 0.3, 1]))
     room = np.empty(count * height * width * 3 + 1, np.uint8)
     out = both(
         lambda out, **arguments: device.compose(where, out=out + shift, **arguments),
@@ -142,6 +143,7 @@ def frames(rng, height, width, size, pixel, shifted, data) -> None:
         rows=at(where.rows),
         frames=count,
         n=200,
+        colour=colour,
     )
     inside = np.zeros((height, width), bool)
     for row, (begin, end) in zip(inside, where.rows[:, :2], strict=True):
@@ -151,7 +153,7 @@ def frames(rng, height, width, size, pixel, shifted, data) -> None:
     singles = [part.astype(np.float32) for part in (flow[0], mask[0, 0], light[0], place[0])]
     at_rest = rest_flow.astype(np.float32), rest_mask.astype(np.float32)
     singles[:2] = kernels.since_rest(singles[0], singles[1], *at_rest)
-    singles += [mouth.picture, np.array(mouth.window)]
+    singles += [mouth.picture, np.array(mouth.window), colour]
     kernels.compose_reference(source[..., :3].copy(), to_crop, *singles, expected)
     assert np.abs(out[0].astype(int) - expected).max() <= 1
     assert (out[:, ~inside] == UNTOUCHED).all()
