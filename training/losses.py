@@ -15,7 +15,7 @@ Batch = dict[str, Tensor]
 STILL = 0.1  # px of mean motion at which a frame begins to count in full
 MOST = 6.0  # px of it after which errors are forgiven no more: a head that turns does not hide its face
 EYES = ((36, 39), (42, 45))  # their corners among iBUG's 68 points
-EYE_CARE = 3.0  # how much more an error counts at an eye: small in the square, large to who looks
+EYE_CARE = 6.0  # how much more an error counts at an eye: small in the square, large to who looks
 EYE_REACH = 0.5  # of an eye's width: how far around its centre that goes
 MARGIN = 4  # px that the lips' motion goes on behind the mouth's edge, never quite in place
 

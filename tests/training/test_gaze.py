@@ -106,10 +106,13 @@ def test_where_an_iris_was_it_is_no_longer_seen(teacher, fit, to_layer, action):
 
 
 def test_white_that_no_photo_shows_is_painted_in_the_shade_of_the_lids(teacher, fit, to_layer):
-    up = render(teacher, fit, to_layer, eyeLookUpLeft=1.0)
+    asked = {"eyeLookUpLeft": 1.0}
+    up = render(teacher, fit, to_layer, **asked)
+    way, away, _ = iris_seen(fit, to_layer, up, asked)
     painted = up.mask > 0.8
     assert painted.sum() > 10
-    assert np.nonzero(painted)[0].min() > iris(fit, to_layer)[0][1]  # below where the iris now is
+    assert away[painted].min() > 0.9
+    assert np.nonzero(painted)[0].min() > (iris(fit, to_layer)[0] + way)[1]  # below the iris
     lit = up.colour[:, painted] / fit.whites[0][:, None]
     np.testing.assert_allclose(np.ptp(lit, 0), 0, atol=1e-5)
     assert 0.6 < lit.min() < lit.max() <= 1 + 1e-6
@@ -132,6 +135,10 @@ def test_an_eye_that_widens_keeps_its_iris_round(teacher, fit, to_layer):
     assert len(rows) > 10
     assert np.hypot(columns + 0.5 - middle[0], rows + 0.5 - middle[1]).min() > 0.8 * radius
     assert rows.max() < middle[1]  # white shows above it, where the lid has gone up
+    _, away, shown = iris_seen(fit, to_layer, wide, {})
+    lower = np.arange(SIZE)[:, None] + 0.5 > middle[1]
+    np.testing.assert_allclose(shown[(away < 0.9) & lower], away[(away < 0.9) & lower], atol=0.02)
+    assert shown[away < 0.9].max() < 1  # and its hidden upper part is made of what the photo shows
 
 
 def test_a_closed_eye_looks_nowhere(teacher, fit, to_layer):

@@ -1,6 +1,7 @@
 """Gaze: irises that turn behind lids which stay, and the white of the eye where they have been.
 
-An iris is carried whole, what it uncovers is painted: a photo does not show the white behind it.
+An iris is carried whole, what lids hid of it made of what they did not. What it uncovers is painted:
+a photo does not show the white behind it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from training.teacher.eyes import EYES, Eye, lay
 from training.teacher.raster import drawn
 
 GAZE = {  # iris travel at 1, in eye widths: (away from the nose, up)
-    "eyeLookUp": (0.0, 0.16), "eyeLookDown": (0.0, -0.16),
+    "eyeLookUp": (0.0, 0.22), "eyeLookDown": (0.0, -0.16),
     "eyeLookIn": (-0.22, 0.0), "eyeLookOut": (0.22, 0.0),
 }  # fmt: skip
 LOOKS = {  # where two eyes look together, and the two actions that turn them there
@@ -25,11 +26,13 @@ LOOKS = {  # where two eyes look together, and the two actions that turn them th
 }
 _SOFT = 0.003  # of the square: over which lids cover what turns behind them
 _RIM = 0.12  # of an iris' radius: over which its edge fades
-_LET_GO = 1.8  # lengths of its way, over which what surrounds an iris goes along the less
+_RING = 2.5  # of that: how far around an iris what is seen is its ring still
+_LET_GO = 1.8  # of its furthest pixel's way: over which what surrounds an iris goes along the less
 _CLEAR = 1.25  # radii from an iris' middle to where the white of an eye is surely white
 _WHITE = 0.6  # of what is seen of it, so much has less blue than what counts
 _FEW = 6  # pixels of it that a colour may be taken from
 _UNSEEN = 0.75  # of a white that no photo shows, next to the skin's own brightness
+_LEAST_SEEN = 0.4  # radii of an iris that its other part is made of, at least
 _STEPS = 16  # that its way is tried in, for the longest that still shows the eye and not a lid
 _SHADE = (0.7, 0.5)  # that lids cast on the white at its edge: how dark, radii over which
 _INDEX = {name: index for index, name in enumerate(ACTIONS)}
@@ -103,7 +106,8 @@ def turn_iris(
     """
     aside, up = travel(eye, actions)
     across = source[eye.corners[1]] - source[eye.corners[0]]  # towards the subject's left
-    way = aside * across + up * np.array([across[1], -across[0]])
+    upwards = np.array([across[1], -across[0]])
+    way = aside * across + up * upwards
     if not opening.any() or not (way.any() or flow[opening].any()):
         return
     soft = max(_SOFT * len(mask), 0.5)
@@ -114,26 +118,59 @@ def turn_iris(
     lids = opening[window].astype(np.float32)
     open_ = np.asarray(cv2.GaussianBlur(lids, (0, 0), soft), np.float32)
     here = np.stack(np.meshgrid(*(np.arange(n) + 0.5 for n in mask.shape[::-1])), -1)
-    away = np.linalg.norm(here - middle - way, axis=-1)
-    loose = np.clip((away - radius) / max(_LET_GO * float(np.hypot(*way)), 1e-3), 0, 1)
+    offset = here - middle - way
+    away = np.linalg.norm(offset, axis=-1)
+    upwards = upwards / np.linalg.norm(upwards)
+    height = offset @ upwards
+    above, below = (_hidden(eyeball, lids, middle, way, side * upwards, radius) for side in (1, -1))
+    nearer = np.where(height > 0, above, below) * height
+    pull = -way - nearer[..., None] * upwards - flow
+    furthest = float(np.linalg.norm(pull[away < radius], axis=-1).max(initial=0))
+    loose = np.clip((away - radius) / max(_LET_GO * furthest, 1e-3), 0, 1)
     along = open_ * (1 - loose * loose * (3 - 2 * loose))
     goes = np.zeros(mask.shape)
-    for share in np.linspace(0, 1, _STEPS + 1) if way.any() else (1.0,):
-        x, y = np.moveaxis(here + flow - (share * along)[..., None] * way - 0.5, -1, 0)
+    for share in np.linspace(0, 1, _STEPS + 1):
+        x, y = np.moveaxis(here + flow + (share * along)[..., None] * pull - 0.5, -1, 0)
         seen = cv2.remap(eyeball, x.astype(np.float32), y.astype(np.float32), cv2.INTER_LINEAR)
         goes[seen > 0.5] = share
-    flow -= (goes * along)[..., None] * way
+    flow += (goes * along)[..., None] * pull
 
     rim = _RIM * radius
     shown = np.linalg.norm(here + flow - middle, axis=-1)
-    moved = np.maximum(np.linalg.norm(flow, axis=-1), np.hypot(*way))
-    iris_there = _disc(shown, radius + rim, rim)
+    iris_there = _disc(shown, radius + _RING * rim, rim)
     not_here = 1 - _disc(away, radius, rim)
-    bared = open_ * np.maximum(iris_there, 1 - goes) * not_here * np.clip(moved / rim, 0, 1)
+    bared = open_ * iris_there * not_here * np.clip((away - shown) / rim, 0, 1)
     lay(bared, white, mask, colour)
     dark, reach = _SHADE
     lit = np.asarray(cv2.GaussianBlur(lids, (0, 0), reach * radius), np.float32)
     lay(bared * (1 - lit), dark * white, mask, colour)
+
+
+def _hidden(
+    eyeball: NDArray[np.float32],
+    opening: NDArray[np.float32],
+    middle: NDArray[np.float64],
+    way: NDArray[np.float64],
+    towards: NDArray[np.float64],
+    radius: float,
+) -> float:
+    """The share of an iris, from its middle towards one lid, that shows now and the photo does not."""
+    seen = _reach(eyeball, middle, towards, radius)
+    shows = _reach(opening, middle + way, towards, radius)
+    return 1 - max(seen, _LEAST_SEEN * radius) / max(seen, shows, _LEAST_SEEN * radius)
+
+
+def _reach(
+    where: NDArray[np.float32],
+    start: NDArray[np.float64],
+    towards: NDArray[np.float64],
+    most: float,
+) -> float:
+    """How far a map is 1 along a line, up to so many pixels."""
+    steps = np.linspace(0, most, 4 * int(most) + 5)
+    x, y = (start[:, None] + towards[:, None] * steps - 0.5).astype(np.float32)
+    along = cv2.remap(where, x[None], y[None], cv2.INTER_LINEAR)[0]
+    return float(steps[along > 0.5].max(initial=0))
 
 
 def _around(
