@@ -8,7 +8,7 @@ import pytest
 
 from moue.actions import ACTIONS, FACE_ACTIONS, action_vector
 from moue.kernels import THIN
-from training.teacher.eyes import EYES
+from training.teacher.eyes import EYES, socket_darkness
 from training.teacher.folds import SIZE as UNROLLED
 from training.teacher.folds import smile_folds
 from training.teacher.head import (
@@ -117,6 +117,28 @@ def test_a_closed_lid_is_painted_in_the_colour_of_the_skin_around_the_eye(
     assert 0.4 < shut.mask[row, column] < 0.8
     np.testing.assert_allclose(shut.colour[:, row, column], fit.lids[0], atol=0.05)
     assert not render(teacher, fit, astronaut_face, eyeSquintLeft=1.0).mask.any()
+
+
+def test_a_raised_brow_lets_light_into_a_dark_socket(teacher, fit, astronaut_face, portrait_photo):
+    assert (fit.sockets >= 0).all()
+    sunk = portrait_photo.copy()
+    x, y = fit.points[[386, 385, 257, 258], :2].T.astype(int)  # the left lid and below its brow
+    sunk[y.min() - 3 : y.max() + 3, x.min() - 9 : x.max() + 9] //= 2
+    points = fit.points
+    dark = socket_darkness(sunk, points, fit.lids)
+    assert dark[0] > fit.sockets[0] + 0.2
+    assert dark[1] == fit.sockets[1]
+    deep = replace(fit, sockets=np.array([0.5, 0]), bare=0 * fit.bare)
+    half, full = (render(teacher, deep, astronaut_face, browInnerUp=w) for w in (0.5, 1.0))
+    to_layer = SIZE * astronaut_face.square.to_crop()
+    moved = teacher.move(deep, np.asarray(action_vector({"browInnerUp": 1.0}, ACTIONS)))
+    column, row = carried(moved[[257, 258]].mean(0), to_layer).astype(int)
+    assert 0.15 < full.mask[row, column] < 0.5
+    np.testing.assert_allclose(full.colour[:, row, column], fit.lids[0], atol=1e-3)
+    assert half.mask.max() == pytest.approx(full.mask.max() / 2, rel=0.1)
+    rows, columns = np.nonzero(full.mask > 0.05)
+    assert columns.min() > carried(moved[9], to_layer)[0]  # the other socket is not dark
+    assert not render(teacher, deep, astronaut_face, browDownLeft=1.0).mask.any()
 
 
 def test_the_outline_of_a_moving_face_fades_into_its_surroundings(teacher, fit, astronaut_face):

@@ -1,7 +1,8 @@
 """Eyes: lids that unroll their skin until the lashes meet, before eyeballs that stay.
 
 What an unrolled lid shows was a fold in the shade when the photo was taken, so it is also painted,
-half through, in the colour of the skin around the eye.
+half through, in the colour of the skin around the eye. So is a dark socket as its brow goes up: that
+lets the light in.
 """
 
 from __future__ import annotations
@@ -32,6 +33,12 @@ LID_HEIGHT = 0.7  # of the way from the lashes to the skin below the brow, as fa
 LIT = 0.7  # of what is seen around an eye, so much is darker than a lid: brows and their shade
 LID_SHADE = 0.94  # of the colour around the eye
 LID_EDGE = 0.07  # over which that paint ends, in eye widths
+DARK = 0.25  # of what is seen of a socket, so much is darker than what tells how dark it is
+SOCKET_COVER = (
+    0.9  # what paint covers of a socket without light below a brow that is all the way up
+)
+SOCKET_MOST = 0.6  # darkness beyond which more makes no difference
+SOCKET_EDGE = 0.1  # over which that paint ends, in eye widths
 _INDEX = {name: index for index, name in enumerate(ACTIONS)}
 
 
@@ -57,6 +64,11 @@ class Eye(NamedTuple):
     def blink(self) -> int:
         """The number of this eye's `eyeBlink` among the actions."""
         return _INDEX[f"eyeBlink{self.side}"]
+
+    @property
+    def raised(self) -> list[int]:
+        """The numbers of what raises this eye's brow."""
+        return [_INDEX["browInnerUp"], _INDEX[f"browOuterUp{self.side}"]]
 
     @property
     def down(self) -> int:
@@ -173,6 +185,51 @@ def lid_colours(photo: NDArray[np.uint8], points: NDArray[np.float64]) -> NDArra
     return np.stack(seen)
 
 
+def socket_darkness(
+    photo: NDArray[np.uint8], points: NDArray[np.float64], lids: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """How much darker than its lid's colour the socket of each eye is, float64 [2] in [0, SOCKET_MOST].
+
+    Args:
+        photo: uint8 RGB [H, W, 3].
+        points: float64 [468, 3], the face mesh on it.
+        lids: float64 [2, 3], from `lid_colours`.
+    """
+    last = np.array(photo.shape[1::-1])[:, None] - 1
+    dark = []
+    for eye, tone in zip(EYES, lids, strict=True):
+        seen = [vertex for lash, under, _ in eye.folds for vertex in (lash, under)]
+        x, y = np.clip(points[seen, :2].T, 0, last).astype(int)
+        light = np.quantile(photo[y, x].mean(1), DARK) / 255
+        dark.append(np.clip(1 - light / max(float(tone.mean()), 1e-3), 0, SOCKET_MOST))
+    return np.array(dark)
+
+
+def draw_sockets(
+    actions: NDArray[np.float32],
+    lids: NDArray[np.float64],
+    dark: NDArray[np.float64],
+    target: NDArray[np.float32],
+    mask: NDArray[np.float32],
+    colour: NDArray[np.float32],
+) -> None:
+    """Lightens dark sockets as brows go up, by the colour of their lids.
+
+    Args:
+        actions: float32 [n].
+        lids: float64 [2, 3], their colours, from `lid_colours`.
+        dark: float64 [2], from `socket_darkness`.
+        target: float32 [v, 3], the moved mesh in layer pixels.
+        mask, colour: float32 [S, S] and [S, S, 3], painted into.
+    """
+    for eye, tone, depth in zip(EYES, lids, dark, strict=True):
+        cover = SOCKET_COVER * depth * float(actions[eye.raised].max())
+        if cover > 0:
+            above, below = (target[[fold[k] for fold in eye.folds], :2] for k in (1, 0))
+            socket = _between(below, above, SOCKET_EDGE, mask)
+            lay(cover * socket, tone, mask, colour)
+
+
 def draw_lids(
     actions: NDArray[np.float32],
     lids: NDArray[np.float64],
@@ -199,14 +256,22 @@ def draw_lids(
             for vertices in ([upper for upper, _ in eye.lids], [under for _, under, _ in eye.folds])
         )
         width = float(np.linalg.norm(edge[-1] - edge[0]))
-        lid = np.zeros(mask.shape, np.float32)
-        outline = np.concatenate([edge, (edge + LID_HEIGHT * (fold - edge))[::-1]])
-        cv2.fillPoly(lid, [_sixteenths(outline)], (1.0,), cv2.LINE_AA, 4)
-        lid = np.asarray(cv2.GaussianBlur(lid, (0, 0), max(LID_EDGE * width, 0.6)), np.float32)
+        lid = _between(edge, edge + LID_HEIGHT * (fold - edge), LID_EDGE, mask)
         lay(LID_COVER * shut**2 * lid, tone, mask, colour)
         if shut > MEETING:
             met = (shut - MEETING) / (1 - MEETING)
             lay(LASH_COVER * met * _line(edge, width, mask), LASH_COLOUR * skin, mask, colour)
+
+
+def _between(
+    lower: NDArray[np.float32], upper: NDArray[np.float32], soft: float, layer: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """1 between two lines along an eye, float32 [S, S] like the layer; `soft` in widths of the lower."""
+    area = np.zeros(layer.shape, np.float32)
+    outline = np.concatenate([lower, upper[::-1]])
+    cv2.fillPoly(area, [_sixteenths(outline)], (1.0,), cv2.LINE_AA, 4)
+    spread = max(soft * float(np.linalg.norm(lower[-1] - lower[0])), 0.6)
+    return np.asarray(cv2.GaussianBlur(area, (0, 0), spread), np.float32)
 
 
 def _line(

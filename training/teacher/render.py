@@ -23,8 +23,10 @@ from training.teacher.eyes import (
     LOWERED,
     beyond_rims,
     draw_lids,
+    draw_sockets,
     fill_opening,
     lid_colours,
+    socket_darkness,
     way_shut,
 )
 from training.teacher.folds import crease
@@ -79,6 +81,7 @@ class FaceFit:
         skin: float64 [3], mean sRGB of cheeks and forehead in [0, 1].
         lids, whites: float64 [2, 3], the colours of the left and the right lid (`eyes.lid_colours`),
             and of the whites of the eyes (`gaze.whites`).
+        sockets: float64 [2], how dark those of the left and the right eye are (`eyes.socket_darkness`).
         irises: float64 [2, 3], middle (x, y) and radius of the left and the right iris in `photo`.
         bare: float32 [256, 256], where the unrolled face shows its skin (`wrinkles.bare`).
         shows_mouth: the photo's lips stand open.
@@ -91,6 +94,7 @@ class FaceFit:
     skin: NDArray[np.float64]
     lids: NDArray[np.float64]
     whites: NDArray[np.float64]
+    sockets: NDArray[np.float64]
     irises: NDArray[np.float64]
     bare: NDArray[np.float32]
     shows_mouth: bool
@@ -161,13 +165,15 @@ class Teacher:
         room = np.ones(len(ACTIONS))
         for name in _SATURATING:
             room[_INDEX[name]] -= 0.7 * (shown or {}).get(name, 0.0)
+        lids = lid_colours(photo, points)
         return FaceFit(
             points[:468],
             scale,
             rotation,
             skin,
-            lid_colours(photo, points),
+            lids,
             whites(photo, points, skin),
+            socket_darkness(photo, points, lids),
             irises(points),
             bare((photo, landmarks), skin, self.head),
             bool(gap > _OPEN_MOUTH * width),
@@ -238,6 +244,7 @@ class Teacher:
         ):
             iris = np.append(middle, scale * radius)
             turn_iris(eye, eyeball, actions, source_xy, opening, iris, white, flow, mask, colour)
+        draw_sockets(actions, fit.lids, fit.sockets, target_xyz, mask, colour)
         draw_lids(actions, fit.lids, fit.skin, target_xyz, mask, colour)
         light = self._light(fit, actions)
         if light.any():
