@@ -43,6 +43,14 @@ def test_loads_by_path_and_by_name(tiny_bundle: Path, monkeypatch: pytest.Monkey
     assert load_bundle("tiny") == bundle
 
 
+def test_what_ships_plays_the_expressions_that_moue_names() -> None:
+    manifest = load_bundle("edge").manifest
+    assert manifest.name == "edge"
+    assert manifest.expressions == EXPRESSIONS
+    card = (module.BUNDLES / "edge" / "MODEL_CARD.md").read_text()
+    assert f"{manifest.training['steps']:,} steps" in card
+
+
 def test_manifest_comes_back_as_written(tiny_bundle: Path) -> None:
     manifest = load_bundle(tiny_bundle).manifest
     assert Manifest.from_json(manifest.to_json().encode()) == manifest

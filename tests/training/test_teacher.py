@@ -136,7 +136,7 @@ def test_a_raised_brow_lets_light_into_a_dark_socket(teacher, fit, astronaut_fac
     assert 0.15 < full.mask[row, column] < 0.5
     np.testing.assert_allclose(full.colour[:, row, column], fit.lids[0], atol=1e-3)
     assert half.mask.max() == pytest.approx(full.mask.max() / 2, rel=0.1)
-    rows, columns = np.nonzero(full.mask > 0.05)
+    columns = np.nonzero(full.mask > 0.05)[1]
     assert columns.min() > carried(moved[9], to_layer)[0]  # the other socket is not dark
     assert not render(teacher, deep, astronaut_face, browDownLeft=1.0).mask.any()
 
