@@ -71,9 +71,16 @@ def long_animate(tiny_bundle, portrait_photo, tmp_path) -> Iterator[subprocess.P
     process.communicate()
 
 
+def bytes_in(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:  # the first only tries whether the folder can be written to
+        return 0
+
+
 def wait_for_bytes(folder: Path, process: subprocess.Popen[str]) -> None:
     deadline = time.monotonic() + PATIENCE
-    while not any(path.stat().st_size for path in folder.glob(".moue-*.part")):
+    while not any(map(bytes_in, folder.glob(".moue-*.part"))):
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < deadline, "nothing was written"
         time.sleep(0.02)
