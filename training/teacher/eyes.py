@@ -7,6 +7,7 @@ lets the light in.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
@@ -34,9 +35,7 @@ LIT = 0.7  # of what is seen around an eye, so much is darker than a lid: brows 
 LID_SHADE = 0.94  # of the colour around the eye
 LID_EDGE = 0.07  # over which that paint ends, in eye widths
 DARK = 0.25  # of what is seen of a socket, so much is darker than what tells how dark it is
-SOCKET_COVER = (
-    0.9  # what paint covers of a socket without light below a brow that is all the way up
-)
+SOCKET_COVER = 0.9  # what paint covers of a socket without light, when its brow is all the way up
 SOCKET_MOST = 0.6  # darkness beyond which more makes no difference
 SOCKET_EDGE = 0.1  # over which that paint ends, in eye widths
 _INDEX = {name: index for index, name in enumerate(ACTIONS)}
@@ -170,6 +169,18 @@ def fill_opening(
     return inside
 
 
+def colours_at(
+    photo: NDArray[np.uint8], points: NDArray[np.float64], vertices: Sequence[int]
+) -> NDArray[np.uint8]:
+    """What a photo [H, W, 3] shows at some of a face mesh's vertices [v, ≥ 2]: uint8 RGB [k, 3].
+
+    Where they lie outside the photo it is the nearest pixel's.
+    """
+    last = np.array(photo.shape[1::-1])[:, None] - 1
+    x, y = np.clip(points[list(vertices), :2].T, 0, last).astype(int)
+    return photo[y, x]
+
+
 def lid_colours(photo: NDArray[np.uint8], points: NDArray[np.float64]) -> NDArray[np.float64]:
     """The colour of each eye's lid, float64 [2, 3], sRGB in [0, 1], from the skin above and below it.
 
@@ -177,12 +188,8 @@ def lid_colours(photo: NDArray[np.uint8], points: NDArray[np.float64]) -> NDArra
         photo: uint8 RGB [H, W, 3].
         points: float64 [468, 3], the face mesh on it.
     """
-    last = np.array(photo.shape[1::-1])[:, None] - 1
-    seen = []
-    for eye in EYES:
-        x, y = np.clip(points[list(eye.around), :2].T, 0, last).astype(int)
-        seen.append(LID_SHADE * np.quantile(photo[y, x], LIT, 0) / 255)
-    return np.stack(seen)
+    seen = [np.quantile(colours_at(photo, points, eye.around), LIT, 0) for eye in EYES]
+    return LID_SHADE * np.stack(seen) / 255
 
 
 def socket_darkness(
@@ -195,12 +202,11 @@ def socket_darkness(
         points: float64 [468, 3], the face mesh on it.
         lids: float64 [2, 3], from `lid_colours`.
     """
-    last = np.array(photo.shape[1::-1])[:, None] - 1
     dark = []
     for eye, tone in zip(EYES, lids, strict=True):
-        seen = [vertex for lash, under, _ in eye.folds for vertex in (lash, under)]
-        x, y = np.clip(points[seen, :2].T, 0, last).astype(int)
-        light = np.quantile(photo[y, x].mean(1), DARK) / 255
+        lashes, under, _ = zip(*eye.folds, strict=True)
+        seen = colours_at(photo, points, lashes + under)
+        light = np.quantile(seen.mean(1), DARK) / 255
         dark.append(np.clip(1 - light / max(float(tone.mean()), 1e-3), 0, SOCKET_MOST))
     return np.array(dark)
 
@@ -225,8 +231,8 @@ def draw_sockets(
     for eye, tone, depth in zip(EYES, lids, dark, strict=True):
         cover = SOCKET_COVER * depth * float(actions[eye.raised].max())
         if cover > 0:
-            above, below = (target[[fold[k] for fold in eye.folds], :2] for k in (1, 0))
-            socket = _between(below, above, SOCKET_EDGE, mask)
+            lashes, under, _ = (list(column) for column in zip(*eye.folds, strict=True))
+            socket = _between(target[lashes, :2], target[under, :2], SOCKET_EDGE, mask)
             lay(cover * socket, tone, mask, colour)
 
 

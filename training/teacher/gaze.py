@@ -157,7 +157,8 @@ def _hidden(
     """The share of an iris, from its middle towards one lid, that shows now and the photo does not."""
     seen = _reach(eyeball, middle, towards, radius)
     shows = _reach(opening, middle + way, towards, radius)
-    return 1 - max(seen, _LEAST_SEEN * radius) / max(seen, shows, _LEAST_SEEN * radius)
+    made_of = max(seen, _LEAST_SEEN * radius)
+    return 1 - made_of / max(made_of, shows)
 
 
 def _reach(

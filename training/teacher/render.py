@@ -22,6 +22,7 @@ from training.teacher.eyes import (
     EYES,
     LOWERED,
     beyond_rims,
+    colours_at,
     draw_lids,
     draw_sockets,
     fill_opening,
@@ -158,8 +159,7 @@ class Teacher:
         rigid = list(RIGID)
         scale, rotation, _ = fit_similarity(head[rigid], points[rigid])
         rotation = rotation * (1, -1, -1)
-        x, y = np.clip(points[list(_CHEEKS), :2].T, 0, np.array(photo.shape[1::-1])[:, None] - 1)
-        skin = photo[y.astype(int), x.astype(int)].mean(0) / 255
+        skin = colours_at(photo, points, _CHEEKS).mean(0) / 255
         gap = np.linalg.norm(points[14, :2] - points[13, :2])
         width = np.linalg.norm(points[291, :2] - points[61, :2])
         room = np.ones(len(ACTIONS))
