@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from training.generator import Layers
-from training.losses import EYE_CARE, MARGIN, edge_losses
+from training.losses import EYE_CARE, MARGIN, MISSED, edge_losses
 from training.teacher.mouth import MOUTH_WINDOW
 
 SIZE = 64
@@ -58,6 +58,22 @@ def test_an_error_at_either_eye_costs_more_than_the_same_one_between_them():
     right, between, left = (flow_loss(rows, slice(x - 1, x + 1)) for x in (17, 32, 47))
     assert right == pytest.approx((1 + EYE_CARE) * between, rel=0.15)
     assert left == pytest.approx(right)
+
+
+def test_a_wrinkle_that_is_missed_costs_more_than_one_too_many():
+    true = batch()
+    true["mask"] = true["mask"].clone()
+    skin, inside = (..., 58, 32), (..., 40, 40)
+    true["mask"][skin] = true["mask"][inside] = 0.2
+
+    def painted(where: tuple, thick: float) -> float:
+        mask = true["mask"].clone()
+        mask[where] = thick
+        layers = Layers(true["flow"], mask, true["colour"], _window_place())
+        return float(edge_losses(layers, true["real"], true)["mask"])
+
+    assert painted(skin, 0.1) == pytest.approx((1 + MISSED) * painted(skin, 0.3))
+    assert painted(inside, 0.1) == pytest.approx(painted(inside, 0.3))
 
 
 def test_a_photograph_of_a_smile_does_not_say_where_eyes_look():
