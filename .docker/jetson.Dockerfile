@@ -8,7 +8,7 @@
 FROM nvcr.io/nvidia/l4t-jetpack:r36.4.0
 
 RUN apt-get update \
- && apt-get install -y --no-install-recommends g++ python3-dev python3-pip \
+ && apt-get install -y --no-install-recommends g++ python3-dev python3-libnvinfer python3-pip \
  && rm -rf /var/lib/apt/lists/*
 ENV PATH=/usr/local/cuda/bin:$PATH
 
@@ -16,13 +16,14 @@ ENV PATH=/usr/local/cuda/bin:$PATH
 RUN python3 -m pip install --no-cache-dir \
       "absl-py" "attrs" "flatbuffers" "protobuf>=4.25,<5" \
       "numpy>=1.26" "onnxruntime>=1.20" "onnx>=1.16" "pillow>=10.3" "av>=17" \
-      "cuda-bindings>=12.6,<13" \
+      "cuda-bindings>=12.9.1,<13" \
  && python3 -m pip install --no-cache-dir --no-deps "mediapipe>=0.10.18,<=0.10.21"
 
 COPY CMakeLists.txt LICENSE README.md pyproject.toml /moue/
 COPY cpp_ext /moue/cpp_ext
 COPY sdk /moue/sdk
-RUN python3 -m pip install --no-cache-dir --no-deps /moue
+# Stops here, and not at the first frame, where there is no nvcc.
+RUN SKBUILD_CMAKE_DEFINE=MOUE_CUDA=ON python3 -m pip install --no-cache-dir --no-deps /moue
 
 WORKDIR /work
 ENTRYPOINT ["moue"]

@@ -11,6 +11,21 @@ void check(cudaError_t status) {
   if (status != cudaSuccess) throw std::runtime_error(cudaGetErrorString(status));
 }
 
+// CUDA's versions are 1000 times the major and 10 times the minor number.
+std::string version(int number) {
+  return std::to_string(number / 1000) + "." + std::to_string(number % 1000 / 10);
+}
+
+void check_driver(cudaError_t status) {
+  if (status != cudaErrorInsufficientDriver) return check(status);
+  int driver = 0;
+  cudaDriverGetVersion(&driver);
+  if (!driver) throw std::runtime_error("there is no NVIDIA driver");
+  throw std::runtime_error("the driver speaks CUDA " + version(driver) +
+                           ", this moue was built by nvcc " + version(CUDART_VERSION) +
+                           ": update the driver, or install moue anew with an nvcc no newer than it");
+}
+
 __global__ void probe() {}  // compiled for the same architectures as all others
 
 }  // namespace
@@ -28,7 +43,7 @@ void check_cuda(int device) {
 
 std::vector<std::string> cuda_devices() {
   int count = 0;
-  check(cudaGetDeviceCount(&count));
+  check_driver(cudaGetDeviceCount(&count));
   std::vector<std::string> devices;
   for (int i = 0; i < count; ++i) {
     cudaDeviceProp device;

@@ -6,6 +6,7 @@ import ctypes
 import gc
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 
 import numpy as np
 
@@ -27,8 +28,14 @@ class HostDevice:
         self.waited_for_others: list[int | None] = []
         self.closed = False
 
-    def enter(self) -> None:
-        pass
+    def current(self):
+        return nullcontext()
+
+    def held(self):
+        return self.lock
+
+    def has(self, address: int) -> bool:
+        return True
 
     def allocate(self, size: int) -> int:
         room = np.full(size + 256, 0xCD, np.uint8)

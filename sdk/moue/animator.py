@@ -28,6 +28,7 @@ from moue.kernels.cores import usable_cores
 from moue.mouth import Mouth, colour_of
 from moue.photo import Source, read_photo
 from moue.runtimes.base import Tensors
+from moue.runtimes.device_array import on_cuda
 from moue.runtimes.select import select_runtime
 
 if TYPE_CHECKING:
@@ -140,17 +141,23 @@ class Animator(Closing):
         known, actions = with_saved(self.bundle.expressions), set(self.actions)
         return {name: weights for name, weights in known.items() if weights.keys() <= actions}
 
-    def prepare(self, photo: Source, face: str | int | Face = "largest") -> Portrait:
+    def prepare(self, photo: Source | Any, face: str | int | Face = "largest") -> Portrait:
         """Reads a photo, finds its faces and encodes them: the work that all frames share.
 
         Args:
-            photo: a path, the bytes of an image file, or uint8 RGB [H, W, 3].
+            photo: a path, the bytes of an image file, or uint8 RGB [H, W, 3]; where this animator
+                computes on a GPU also such an array, or [H, W, 4], that is there already, with
+                `__cuda_array_interface__` or DLPack.
             face: `largest`, `all`, which one, 1 being the largest, or a face already found.
 
         Raises:
             PhotoError: the photo cannot be read.
             NoFaceError: there is no face, or there are fewer than asked for.
+            UsageError: the photo is on a GPU, and this animator is not.
         """
+        there = photo if on_cuda(photo) else None
+        if there is not None:
+            photo = self.runtime.from_device(there)
         if isinstance(face, Face):
             chosen: Sequence[Face] = [face]
             pixels = read_photo(photo)
@@ -161,7 +168,7 @@ class Animator(Closing):
                 )
             pixels = read_photo(photo)
             chosen = _choose(find_faces(pixels), face)
-        faces = tuple(self._encode(pixels, found) for found in chosen)
+        faces = tuple(self._encode(pixels, found, there) for found in chosen)
         return Portrait(_frozen(pixels), faces, self.bundle.manifest.graphs["encoder"].sha256)
 
     def frame(self, portrait: Portrait, weights: Weights) -> NDArray[np.uint8]:
@@ -222,17 +229,18 @@ class Animator(Closing):
 
     def close(self) -> None:
         """Gives back what the runtime holds."""
-        for loops in self._loops.values():
-            for loop in loops.values():
-                loop.close()
         self._loops.clear()
         self.runtime.close()
 
-    def _encode(self, photo: NDArray[np.uint8], face: Face) -> EncodedFace:
-        square = kernels.preprocess(
-            photo, face.square.to_photo(), self.bundle.input_size, threads=self.threads
-        )
-        features = Features.of(self.runtime.encode(square[None]), self.bundle.levels)
+    def _encode(self, photo: NDArray[np.uint8], face: Face, there: Any) -> EncodedFace:
+        """Encodes a face of a photo, which may be on the device as well."""
+        to_photo = face.square.to_photo()
+        square = kernels.preprocess(photo, to_photo, self.bundle.input_size, threads=self.threads)
+        if there is None:
+            encoded = self.runtime.encode(square[None])
+        else:
+            encoded = self.runtime.encode_on_device(there, to_photo)
+        features = Features.of(encoded, self.bundle.levels)
         nothing = np.zeros((1, len(self.actions)), np.float32)
         rest = self.runtime.decode(features.skips(nothing), one_core=True)
         return EncodedFace(

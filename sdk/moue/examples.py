@@ -33,7 +33,7 @@ each line: {"moue": 1, "time": s since 1970, "frame": n, "confidence": 0…1,
             "actions": {"jawOpen": 0…1, …, "headYaw": -1…1, …}}
 osc:// sends a bundle a frame: /moue/jawOpen 0…1 and so on, for all 54 actions, /moue/confidence 0…1,
 /moue/frame n, and with a face /moue/pose yaw pitch roll
-ws:// listens for up to 16 readers (pip install 'moue[websocket]')""",
+ws:// listens for up to 16 readers (pip install websockets)""",
     "expressions": """examples:
   moue expressions
   moue expressions save wink --mix happy=0.4 --action eyeBlinkLeft=1

@@ -202,7 +202,7 @@ def _add_live(command: Parser) -> None:
     out.add_argument(
         "--virtual-camera",
         action="store_true",
-        help="be a camera for other programs (pip install 'moue[camera]')",
+        help="be a camera for other programs (pip install pyvirtualcam)",
     )
     out.add_argument(
         "--size",

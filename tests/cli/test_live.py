@@ -148,7 +148,7 @@ def test_track_for_some_seconds(moue, camera):
         (["--camera", "videotestsrc ! appsink"], 1, "a pipeline needs an OpenCV with GStreamer"),
         (["--record", "out.png"], 2, "--record takes a clip"),
         (["--size", "9"], 2, "must be a number of pixels"),
-        (["--virtual-camera"], 1, "pip install 'moue[camera]'"),
+        (["--virtual-camera"], 1, "pip install pyvirtualcam"),
     ],
 )
 def test_refusals(live, tmp_path, monkeypatch, options, code, words):

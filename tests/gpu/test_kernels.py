@@ -11,7 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.gpu import SyntheticFace
+from moue.bundle import load_bundle
 from moue.kernels import device as kernels
+from moue.runtimes.frame_loop import FrameLoop
 from tests.kernels.test_kernels import maps_of, squares
 
 drawn = settings(max_examples=40, deadline=None)
@@ -218,6 +221,30 @@ def test_squares_in_and_over_the_edge_of_any_photo(gpu, rng, height, width, size
             half=False,
         )
         np.testing.assert_allclose(device, host, rtol=0, atol=1e-5)
+
+
+class Silent:
+    """A decoder that leaves its outputs as they are."""
+
+    recordable = True
+
+    def enqueue(self, inputs, outputs, frames):
+        pass
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_a_frame_loop_around_a_silent_decoder(gpu, tiny_bundle, batch):
+    """All that moue itself gives to the stream, first as it is and then recorded."""
+    bundle = load_bundle(tiny_bundle)
+    photo = np.random.default_rng(0).integers(0, 256, (90, 121, 3), np.uint8)
+    loop = FrameLoop(gpu, Silent(), bundle, photo, 2 * [SyntheticFace(bundle, 90, 121)], batch)
+    actions = np.full((batch, len(bundle.actions)), 0.5, np.float32)
+    eager, *replayed = list(loop.frames([actions] * 4))[::batch]
+    resident = list(loop.frames_on_device([0 * actions]))
+    loop.close()
+    assert len(resident) == batch
+    for frame in replayed:
+        np.testing.assert_array_equal(frame, eager)
 
 
 @pytest.mark.parametrize("tool", ["memcheck", "racecheck"])

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import sys
+import threading
+from types import SimpleNamespace
 
 import pytest
 
@@ -19,9 +21,90 @@ def test_wrong_index(device):
         cuda_index(device)
 
 
+class Driver:
+    """The CUDA runtime of a machine with three GPUs, as far as a device's being current goes."""
+
+    cudaMemoryType = SimpleNamespace(cudaMemoryTypeDevice=2, cudaMemoryTypeManaged=3)
+
+    def __init__(self) -> None:
+        self.now, self.freed_on, self.memory = 0, [], {}
+
+    def cudaGetDeviceCount(self):
+        return 0, 3
+
+    def cudaGetDevice(self):
+        return 0, self.now
+
+    def cudaSetDevice(self, index):
+        self.now = index
+        return (0,)
+
+    def cudaStreamCreateWithFlags(self, flags):
+        return 0, 100 + self.now
+
+    def cudaMalloc(self, size):
+        self.memory[4096 + len(self.memory)] = SimpleNamespace(type=2, device=self.now)
+        return 0, max(self.memory)
+
+    def cudaFree(self, address):
+        self.freed_on.append(self.now)
+        return (0,)
+
+    def cudaPointerGetAttributes(self, address):
+        return 0, self.memory.get(address, SimpleNamespace(type=0, device=-2))
+
+
+@pytest.fixture
+def driver(monkeypatch):
+    driver = Driver()
+    monkeypatch.setattr("moue.runtimes.device._cuda_runtime", lambda: driver)
+    return driver
+
+
+def test_a_thread_has_its_own_device_back(driver):
+    device = CudaDevice(2)
+    assert (device.stream, driver.now) == (102, 0)
+    device.free(device.allocate(8))
+    assert (driver.freed_on, driver.now) == ([2], 0)
+    with device.held():
+        with device.held():
+            assert driver.now == 2
+        assert driver.now == 2
+    assert driver.now == 0
+
+
+def test_all_who_use_a_device_take_turns(driver):
+    first, second, other = CudaDevice(1), CudaDevice(1), CudaDevice(2)
+
+    def can_be_held(device: CudaDevice) -> bool:
+        def hold() -> None:
+            if device._lock.acquire(blocking=False):
+                device._lock.release()
+                held.append(device)
+
+        held: list[CudaDevice] = []
+        thread = threading.Thread(target=hold)
+        thread.start()
+        thread.join()
+        return bool(held)
+
+    with first.held():
+        assert [can_be_held(each) for each in (first, second, other)] == [False, False, True]
+    assert can_be_held(second)
+
+
+def test_it_knows_its_own_memory(driver):
+    here, elsewhere = CudaDevice(1), CudaDevice(2)
+    address = here.allocate(8)
+    assert [device.has(address) for device in (here, elsewhere)] == [True, False]
+    assert not here.has(99)  # the host's
+    driver.memory[99] = SimpleNamespace(type=3, device=0)
+    assert elsewhere.has(99)  # managed: everyone's
+
+
 def test_without_cuda_bindings_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "cuda.bindings.runtime", None)
-    with pytest.raises(RuntimeUnavailableError, match=r"pip install 'moue\[cuda\]'"):
+    with pytest.raises(RuntimeUnavailableError, match=r"pip install cuda-bindings"):
         CudaDevice()
 
 

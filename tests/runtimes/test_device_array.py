@@ -116,6 +116,13 @@ def test_what_does_not_fit_is_refused_by_name(value, message):
         taken("photo", value, "uint8", [None, None, 3], HostDevice())
 
 
+def test_an_address_that_is_elsewhere_is_refused(monkeypatch):
+    monkeypatch.setattr(HostDevice, "has", lambda self, address: address != 4096)
+    with pytest.raises(UsageError, match="photo is not on host, where what takes it works"):
+        taken("photo", cuda(), "uint8", [None, None, 3], HostDevice())
+    assert taken("photo", cuda(data=(8192, False)), "uint8", [None, None, 3], HostDevice())
+
+
 @pytest.mark.parametrize(
     ("changes", "waited"),
     [({"stream": 7}, [7]), ({"stream": None}, []), ({}, []), ({"version": 2}, [1])],

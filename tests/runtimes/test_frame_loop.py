@@ -117,6 +117,23 @@ def test_frames_of_the_shipped_bundle(device, portrait_photo):
     assert np.mean([frame != other for frame, other in zip(found, expected, strict=True)]) < 0.01
 
 
+def test_a_recording_that_is_spoilt_is_made_again(animator, portrait, device, loop_of, caplog):
+    record, tried = device.record, []
+
+    def spoilt_once(work):
+        tried.append(work)
+        if len(tried) == 1:
+            raise RuntimeUnavailableError("CUDA: operation failed due to a previous error")
+        return record(work)
+
+    device.record = spoilt_once
+    loop = loop_of(portrait)
+    for _ in loop.frames(in_batches(curve(animator, 3), 1)):
+        pass
+    assert (len(tried), device.launched, caplog.messages) == (2, 2, [])
+    assert loop.recordable
+
+
 def test_what_cannot_be_recorded_goes_on_without(animator, portrait, device, loop_of, caplog):
     def refuse(work):
         raise RuntimeUnavailableError("CUDA: operation not permitted when stream is capturing")

@@ -97,6 +97,7 @@ def test_choice_is_logged_with_its_reason(
     assert (chosen.name, chosen.device) == ("onnxruntime", "cpu")
     (line,) = caplog.messages
     assert re.match(f"onnxruntime on cpu with 1 threads: {why}", line)
+    assert caplog.records[0].levelno == logging.INFO  # nobody misses a GPU that is not there
 
 
 TENSORRT = "tensorrt on cuda:0 (compute capability 86) by TensorRT 10.3.0: "
@@ -175,6 +176,7 @@ def test_the_cpu_comes_last(
     assert caplog.messages == [
         f"onnxruntime on cpu with 1 threads: there is no GPU to use ({reasons})"
     ]
+    assert caplog.records[0].levelno == logging.WARNING  # there is one
     with pytest.raises(RuntimeUnavailableError) as refused:
         select_runtime(load_bundle(tiny_bundle), "cuda")
     assert str(refused.value) == reasons

@@ -181,6 +181,17 @@ def test_reading_on_after_the_end_is_refused(gpu_animator, portrait_photo):
         gpu_animator.frame(portrait, {})
 
 
+def test_frames_that_outlive_their_portrait_end_with_the_animator(gpu_animator, portrait_photo):
+    frames = gpu_animator.frames_on_device(
+        gpu_animator.prepare(portrait_photo), [{"jawOpen": 1.0}] * 3
+    )
+    next(frames)
+    gc.collect()
+    gpu_animator.close()
+    with pytest.raises(UsageError, match="closed while its frames were still being read"):
+        next(frames)
+
+
 def test_frames_on_a_device_need_one(animator, portrait):
     with pytest.raises(UsageError, match="onnxruntime makes frames on the cpu; open the animator"):
         animator.frames_on_device(portrait, [{"jawOpen": 1.0}])
@@ -264,6 +275,28 @@ def test_pictures_on_the_device_are_encoded_there(trt, tiny_bundle, portrait_pho
             gpu.encode_on_device(portrait_photo, to_photo)
     for name, array in expected.items():
         np.testing.assert_allclose(found[name], array, atol=5e-3)
+
+
+@pytest.mark.parametrize("pixel", [3, 4])
+def test_a_photo_on_the_device_is_prepared_from_there(
+    gpu_animator, animator, portrait_photo, pixel, monkeypatch
+):
+    """As pycuda's and CuPy's arrays come: the interface alone."""
+    filler = np.zeros((*portrait_photo.shape[:2], pixel - 3), np.uint8)
+    picture = np.concatenate([portrait_photo, filler], axis=2)
+    array = DeviceArray(picture.ctypes.data, picture.shape, "u1", 1, picture)
+    there = SimpleNamespace(
+        shape=array.shape, __cuda_array_interface__=array.__cuda_array_interface__
+    )
+    expected = gpu_animator.prepare(portrait_photo)
+    monkeypatch.setattr(tensorrt.TensorRtRuntime, "_encode", None)  # no way but on the device
+    portrait = gpu_animator.prepare(there)
+    np.testing.assert_array_equal(portrait.photo, portrait_photo)
+    smile = {"mouthSmileLeft": 0.7}
+    found = gpu_animator.frame(portrait, smile)
+    assert worst([found], [gpu_animator.frame(expected, smile)]) <= LEVELS
+    with pytest.raises(UsageError, match="photo is on a GPU, but onnxruntime computes on the cpu"):
+        animator.prepare(there)
 
 
 def test_an_engine_that_does_not_load_says_so(trt, tiny_bundle: Path) -> None:

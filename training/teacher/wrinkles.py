@@ -1,8 +1,8 @@
 """Wrinkles of raised and knitted brows and of a sneering nose, which no photographs at hand could teach.
 
-They are lines on the canonical face mesh, darker in the middle and a little lighter on either side,
-as skin that is pushed together catches the light. They lie on bare skin alone: hair over a forehead
-has none. Lengths are centimetres, as in `training.teacher.head`.
+They are dark lines on the canonical face mesh, and dark alone: paint that is black in the middle and
+white beside it is more than a generator learns. They lie on bare skin: hair over a forehead has none.
+Lengths are centimetres, as in `training.teacher.head`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from moue.actions import ACTIONS
 from training.teacher.folds import SIZE, Shown, span_of, unroll
 from training.teacher.head import Head
 
-SHOULDERS = (2.2, 0.45)  # of a line: how much wider than its middle, and how much lighter
 # How far from the cheeks' colour, sRGB in [0, 1], skin still is, and is no longer.
 BARE = (0.16, 0.30)
 _BLUR = 2.0  # px of the unrolled face over which that is asked
@@ -38,26 +37,26 @@ class Line(NamedTuple):
 # By the action that draws them, without its side; an action that has none draws them on both.
 LINES: dict[str, tuple[Line, ...]] = {
     "browDown": (
-        Line(0.41, 0.14, ((0.52, 3.45), (0.60, 4.2), (0.58, 4.9), (0.46, 5.5))),
-        Line(0.2, 0.18, ((-0.1, 2.55), (0.35, 2.6), (0.75, 2.85))),
+        Line(0.47, 0.14, ((0.52, 3.45), (0.60, 4.2), (0.58, 4.9), (0.46, 5.5))),
+        Line(0.23, 0.18, ((-0.1, 2.55), (0.35, 2.6), (0.75, 2.85))),
     ),
     "browInnerUp": (
-        Line(0.23, 0.16, ((0, 6.35), (0.9, 6.5), (1.9, 6.5), (2.7, 6.3))),
-        Line(0.27, 0.16, ((0, 7.05), (1.0, 7.2), (2.1, 7.2), (3.1, 6.95))),
-        Line(0.17, 0.16, ((0, 7.75), (1.0, 7.9), (2.2, 7.85), (3.2, 7.6))),
+        Line(0.26, 0.16, ((0, 6.35), (0.9, 6.5), (1.9, 6.5), (2.7, 6.3))),
+        Line(0.31, 0.16, ((0, 7.05), (1.0, 7.2), (2.1, 7.2), (3.1, 6.95))),
+        Line(0.2, 0.16, ((0, 7.75), (1.0, 7.9), (2.2, 7.85), (3.2, 7.6))),
     ),
     "browOuterUp": (
-        Line(0.23, 0.16, ((1.2, 6.45), (2.4, 6.4), (3.6, 6.1), (4.7, 5.4))),
-        Line(0.25, 0.16, ((1.3, 7.15), (2.6, 7.1), (3.9, 6.7), (4.9, 6.0))),
-        Line(0.13, 0.16, ((1.4, 7.85), (2.6, 7.75), (3.8, 7.35))),
+        Line(0.26, 0.16, ((1.2, 6.45), (2.4, 6.4), (3.6, 6.1), (4.7, 5.4))),
+        Line(0.29, 0.16, ((1.3, 7.15), (2.6, 7.1), (3.9, 6.7), (4.9, 6.0))),
+        Line(0.15, 0.16, ((1.4, 7.85), (2.6, 7.75), (3.8, 7.35))),
     ),
     "noseSneer": (
-        Line(0.25, 0.15, ((0.25, 2.2), (0.62, 1.95), (0.98, 1.5))),
-        Line(0.22, 0.15, ((0.35, 1.6), (0.7, 1.3), (1.0, 0.9))),
-        Line(0.29, 0.22, ((1.75, -0.9), (2.2, -1.7), (2.6, -2.7))),
-        Line(0.17, 0.18, ((-0.1, 2.55), (0.4, 2.6), (0.8, 2.9))),
+        Line(0.29, 0.15, ((0.25, 2.2), (0.62, 1.95), (0.98, 1.5))),
+        Line(0.25, 0.15, ((0.35, 1.6), (0.7, 1.3), (1.0, 0.9))),
+        Line(0.33, 0.22, ((1.75, -0.9), (2.2, -1.7), (2.6, -2.7))),
+        Line(0.2, 0.18, ((-0.1, 2.55), (0.4, 2.6), (0.8, 2.9))),
     ),
-    "mouthUpperUp": (Line(0.25, 0.23, ((1.8, -1.0), (2.3, -1.9), (2.75, -3.0))),),
+    "mouthUpperUp": (Line(0.29, 0.23, ((1.8, -1.0), (2.3, -1.9), (2.75, -3.0))),),
 }
 
 
@@ -71,7 +70,7 @@ def draw_wrinkles(head: Head) -> dict[str, NDArray[np.float32]]:
         left = np.sum([_drawn(line, x, y) for line in lines], 0).astype(np.float32)
         right = np.ascontiguousarray(left[:, ::-1])
         if name in ACTIONS:
-            drawn[name] = np.minimum(left, right) + np.maximum(left, right).clip(0)
+            drawn[name] = np.minimum(left, right)
         else:
             drawn |= {f"{name}Left": left, f"{name}Right": right}
     return drawn
@@ -101,10 +100,7 @@ def _drawn(line: Line, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArra
     nearest = square.argmin(-1)
     begins = line.points[0][0] <= 0  # on the middle of the face: the other side goes on from there
     fade = np.cos(np.pi / 2 * t) ** 0.7 if begins else np.sin(np.pi * t) ** 0.7
-    away = square.min(-1) / (2 * line.width**2)
-    wider, lighter = SHOULDERS
-    profile = (np.exp(-away) - lighter * np.exp(-away / wider**2)) / (1 - lighter)
-    return np.asarray(-line.depth * fade[nearest] * profile)
+    return np.asarray(-line.depth * fade[nearest] * np.exp(-square.min(-1) / (2 * line.width**2)))
 
 
 def _smooth(path: NDArray[np.float64]) -> NDArray[np.float64]:

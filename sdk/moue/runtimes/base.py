@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from moue.bundle import Bundle
 from moue.errors import BundleError, RuntimeUnavailableError, UsageError
@@ -67,6 +67,22 @@ class Runtime(Closing):
         self._check_inputs({"photo": photo}, self.encoder_inputs)
         return self._checked(self._encode(photo), self.encoder_outputs)
 
+    def encode_on_device(self, photo: Any, to_photo: ArrayLike) -> Tensors:
+        """The features of a face in a picture that is on the device already, as a camera's may be.
+
+        Args:
+            photo: uint8 [H, W, 3] or [H, W, 4] with `__cuda_array_interface__` or DLPack.
+            to_photo: float [2, 3], M with photo point = M (ux, uy, 1).
+
+        Raises:
+            UsageError: it is not there, or this runtime computes on the CPU.
+        """
+        raise self._no_device()
+
+    def from_device(self, photo: Any) -> NDArray[np.uint8]:
+        """The same picture in host memory, uint8 [H, W, 3]; a fourth channel is left out."""
+        raise self._no_device()
+
     def decode(
         self, features: Mapping[str, NDArray[np.float32]], one_core: bool = False
     ) -> Tensors:
@@ -113,11 +129,20 @@ class Runtime(Closing):
     @abstractmethod
     def _release(self) -> None: ...
 
+    def _check_open(self) -> None:
+        if self.closed:
+            raise UsageError(f"the {self.name} runtime is closed; open another")
+
+    def _no_device(self) -> UsageError:
+        return UsageError(
+            f"the photo is on a GPU, but {self.name} computes on the {self.device}; "
+            "open the animator with device='cuda', or copy the photo to host memory"
+        )
+
     def _check_inputs(
         self, given: Mapping[str, NDArray[np.float32]], wanted: Mapping[str, Shape]
     ) -> None:
-        if self.closed:
-            raise UsageError(f"the {self.name} runtime is closed; open another")
+        self._check_open()
         if given.keys() != wanted.keys():
             raise UsageError(f"inputs must be {sorted(wanted)}, but got {sorted(given)}")
         for name, shape in wanted.items():

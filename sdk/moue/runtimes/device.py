@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from moue.errors import RuntimeUnavailableError, UsageError, one_line
 
 HOW = "--device cpu works without a GPU"
+# By index: what is recorded on one stream of a device is lost when a thread waits for all of the device.
+_locks: dict[int, threading.RLock] = {}
 
 
 class Device(Protocol):
@@ -28,16 +30,14 @@ class Device(Protocol):
 
     Attributes:
         stream: handle of the stream that kernels are launched on; None runs them on the host.
-        lock: held by whoever gives work to the stream, waits for it or frees memory, so that threads do
-            not mix theirs, nor reach into what one of them records; the same thread may take it again.
     """
 
     name: str
     index: int
     stream: int | None
-    lock: AbstractContextManager[Any]
 
-    def enter(self) -> None: ...
+    def current(self) -> AbstractContextManager[Any]: ...
+    def held(self) -> AbstractContextManager[Any]: ...
 
     def allocate(self, size: int) -> int: ...
     def free(self, address: int) -> None: ...
@@ -49,6 +49,7 @@ class Device(Protocol):
     def wait(self, mark: Any) -> None: ...
     def synchronize(self) -> None: ...
     def wait_for_others(self, stream: int | None = None) -> None: ...
+    def has(self, address: int) -> bool: ...
     def record(self, work: Callable[[], None]) -> Callable[[], None]: ...
     def close(self) -> None: ...
 
@@ -84,16 +85,30 @@ class CudaDevice:
             raise RuntimeUnavailableError(f"there is no cuda:{index}, only {count} CUDA devices")
         self.index = index
         self.name = f"cuda:{index}"
-        self.lock: AbstractContextManager[Any] = threading.RLock()
-        self.enter()
-        self.stream: int | None = int(
-            self._call("cudaStreamCreateWithFlags", 1)
-        )  # not the default stream's
+        self._lock = _locks.setdefault(index, threading.RLock())
+        with self.current():  # a stream of its own, which the default one does not wait for
+            self.stream: int | None = int(self._call("cudaStreamCreateWithFlags", 1))
         self._marks: list[Any] = []
 
-    def enter(self) -> None:
-        """Makes this the calling thread's device."""
+    @contextmanager
+    def current(self) -> Iterator[None]:
+        """Makes this the calling thread's device, and then the one that was."""
+        before = self._call("cudaGetDevice")
         self._call("cudaSetDevice", self.index)
+        try:
+            yield
+        finally:
+            self._call("cudaSetDevice", before)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """The same, and no other thread has it meanwhile; the one that does may ask again.
+
+        For whoever gives work to the stream or waits for the device, so that threads do not mix theirs,
+        nor spoil what one of them records.
+        """
+        with self._lock, self.current():
+            yield
 
     @property
     def gpu(self) -> Gpu:
@@ -111,18 +126,20 @@ class CudaDevice:
         return Gpu(self.index, f"{major}{minor}", driver, model.partition(b"\0")[0].decode())
 
     def allocate(self, size: int) -> int:
-        self.enter()
-        return int(self._call("cudaMalloc", size))
+        with self.current():
+            return int(self._call("cudaMalloc", size))
 
     def free(self, address: int) -> None:
-        self._call("cudaFree", address)
+        with self.current():
+            self._call("cudaFree", address)
 
     def allocate_pinned(self, size: int) -> int:
-        self.enter()
-        return int(self._call("cudaMallocHost", size))
+        with self.current():
+            return int(self._call("cudaMallocHost", size))
 
     def free_pinned(self, address: int) -> None:
-        self._call("cudaFreeHost", address)
+        with self.current():
+            self._call("cudaFreeHost", address)
 
     def copy(self, target: int, source: int, size: int) -> None:
         """Between any two of device and pinned memory, in the stream's order."""
@@ -154,6 +171,12 @@ class CudaDevice:
             self._call("cudaDeviceSynchronize")
         else:
             self._call("cudaStreamSynchronize", stream)
+
+    def has(self, address: int) -> bool:
+        """Whether that is memory which kernels on this device may use."""
+        found, kinds = self._call("cudaPointerGetAttributes", address), self._cuda.cudaMemoryType
+        own = found.type == kinds.cudaMemoryTypeDevice and found.device == self.index
+        return bool(own or found.type == kinds.cudaMemoryTypeManaged)
 
     def record(self, work: Callable[[], None]) -> Callable[[], None]:
         """Takes down, once, what `work` gives to the stream; the result gives all that at once."""
@@ -245,7 +268,7 @@ def _cuda_runtime() -> Any:
         return importlib.import_module("cuda.bindings.runtime")
     except (ImportError, OSError, RuntimeError) as error:
         raise RuntimeUnavailableError(
-            f"cuda-bindings does not import ({one_line(error)}); pip install 'moue[cuda]'"
+            f"cuda-bindings does not import ({one_line(error)}); pip install cuda-bindings"
         ) from None
 
 

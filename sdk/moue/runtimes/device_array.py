@@ -152,10 +152,19 @@ class Given:
     owner: object
 
 
+def on_cuda(value: Any) -> bool:
+    """Whether something is an array on a CUDA device, by either protocol."""
+    if hasattr(value, "__cuda_array_interface__"):
+        return True
+    return hasattr(value, "__dlpack_device__") and value.__dlpack_device__()[0] == CUDA
+
+
 def taken(name: str, value: Any, dtype: str, shape: Sequence[int | None], device: Device) -> Given:
     """An array on a CUDA device, from any library that speaks one of the two protocols.
 
     What that library still does to it comes before what is given to the device's stream from now on.
+
+    pycuda's must be in the device's primary context (`pycuda.autoprimaryctx`): kernels reach no other.
 
     Args:
         name: what it is called in messages.
@@ -196,7 +205,10 @@ def _from_interface(name: str, value: Any, device: Device) -> Given:
     stream = interface.get("stream", None if interface["version"] >= 3 else DEFAULT_STREAM)
     if stream is not None:
         device.wait_for_others(stream)
-    return Given(int(interface["data"][0] or 0), shape, dtype, value)
+    address = int(interface["data"][0] or 0)
+    if address and not device.has(address):
+        raise UsageError(f"{name} is not on {device.name}, where what takes it works")
+    return Given(address, shape, dtype, value)
 
 
 def _from_dlpack(name: str, value: Any, device: Device) -> Given:

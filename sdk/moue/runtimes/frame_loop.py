@@ -28,6 +28,7 @@ from moue.runtimes.device import Device, as_numpy
 from moue.runtimes.device_array import Block, DeviceArray, Pool
 
 ALIGNMENT = 256  # bytes: where TensorRT takes its inputs
+RECORDINGS = 2  # that are tried: what others do on the device can spoil one
 SLOTS = 4  # batches of frames handed out in pinned memory; beyond that they are copied out
 Actions = NDArray[np.float32]
 
@@ -91,7 +92,7 @@ class FrameLoop:
         self._frame_bytes, self._action_bytes = photo.nbytes, 4 * batch * self._n
         self._owned: list[int] = []
         self._replay: Callable[[], None] | None = None
-        self._warm, self._recordable = False, decoder.recordable
+        self._warm, self._recordings = False, RECORDINGS if decoder.recordable else 0
         height, width = photo.shape[:2]
         try:
             self._photo = self._keep_image(photo)
@@ -137,8 +138,7 @@ class FrameLoop:
         """
         for actions in batches:
             block, staging = self._resident.take(), self._pinned.take()
-            with self.device.lock:  # a block that came back may still be read
-                self.device.enter()
+            with self.device.held():  # a block that came back may still be read
                 self.device.wait_for_others()
             self.device.wait(self._submit(actions, staging, block.address))
             index = None if self.device.stream is None else self.device.index
@@ -146,23 +146,20 @@ class FrameLoop:
                 at = block.address + frame * self._frame_bytes
                 yield DeviceArray(at, self.shape, "u1", index, block)
 
+    @property
+    def recordable(self) -> bool:
+        """Whether a CUDA graph holds its work, or can for all that is known yet."""
+        return self._replay is not None or self._recordings > 0
+
     def run(self) -> None:
         """One batch's work on the device, whatever the actions there are; for measuring it."""
+        while self._replay is None and self._warm and self.recordable:
+            self._record()
         if self._replay is not None:
             self._replay()
-            return
-        if not self._warm or not self._recordable:
+        else:
             self._enqueue()
             self._warm = True
-            return
-        self.device.synchronize()
-        try:
-            self._replay = self.device.record(self._enqueue)
-        except RuntimeUnavailableError as error:
-            reason = str(error)  # not the error, which would keep this loop alive in the log
-            log.warning("frames are not recorded as a CUDA graph, and take longer: %s", reason)
-            self._recordable = False
-        self.run()
 
     def stages(self) -> dict[str, Callable[[], None]]:
         """What `run` does for the first face, part by part; for measuring it."""
@@ -181,15 +178,24 @@ class FrameLoop:
         """Gives the device's memory back; frames that were handed out stay valid."""
         if not self._owned:
             return
-        with self.device.lock:
+        with self.device.held():
             try:
-                self.device.enter()
                 self.device.synchronize()
             finally:
                 self._replay = None
                 self._give_back()
                 self._pinned.close()
                 self._resident.close()
+
+    def _record(self) -> None:
+        self._recordings -= 1
+        self.device.synchronize()
+        try:
+            self._replay = self.device.record(self._enqueue)
+        except RuntimeUnavailableError as error:
+            if not self.recordable:
+                reason = str(error)  # not the error, which would keep this loop alive in the log
+                log.warning("frames are not recorded as a CUDA graph, and take longer: %s", reason)
 
     def _submit(self, actions: Actions, staging: Block, target: int) -> Any:
         """Has a batch's frames made at `target`; the result marks when they are."""
@@ -198,8 +204,7 @@ class FrameLoop:
         rows = as_numpy(staging.address, (self.batch, self._n), "<f4", staging)
         rows[: len(actions)] = actions
         rows[len(actions) :] = 0
-        with self.device.lock:
-            self.device.enter()
+        with self.device.held():
             self.device.copy(self._actions, staging.address, self._action_bytes)
             self.run()
             self.device.copy(target, self._canvases[-1], self.batch * self._frame_bytes)

@@ -5,17 +5,17 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from moue.bundle import Bundle
-from moue.errors import UsageError
 from moue.kernels import device as kernels
 from moue.runtimes.base import FRAMES as ANY_FRAMES
 from moue.runtimes.base import Runtime, Shape, Tensors
 from moue.runtimes.device import Device
-from moue.runtimes.device_array import taken
+from moue.runtimes.device_array import Given, taken
 from moue.runtimes.engine_cache import FRAMES
 from moue.runtimes.frame_loop import FrameLoop, PreparedFace
 
@@ -102,9 +102,11 @@ class CudaRuntime(Runtime):
     def __init__(self, bundle: Bundle, device: Device) -> None:
         super().__init__(bundle)
         self.bundle, self._device, self.device = bundle, device, device.name
+        self._loops: WeakSet[FrameLoop] = WeakSet()
         try:
-            self._encoder = self._graph("encoder", self.encoder_inputs | self.encoder_outputs)
-            self._decoder = self._graph("decoder", self.decoder_inputs | self.decoder_outputs)
+            with device.current():
+                self._encoder = self._graph("encoder", self.encoder_inputs | self.encoder_outputs)
+                self._decoder = self._graph("decoder", self.decoder_inputs | self.decoder_outputs)
         except BaseException:
             device.close()
             raise
@@ -117,25 +119,16 @@ class CudaRuntime(Runtime):
         self, photo: NDArray[np.uint8], faces: Sequence[PreparedFace], batch: int = 1
     ) -> FrameLoop:
         """The loop that makes a prepared photo's frames on the device, `batch` at a time."""
-        if self.closed:
-            raise UsageError(f"the {self.name} runtime is closed; open another")
+        self._check_open()
         batch = min(batch, MOST_FRAMES)
-        with self._device.lock:
-            self._device.enter()
-            return FrameLoop(self._device, self._decoder, self.bundle, photo, faces, batch)
+        with self._device.held():
+            loop = FrameLoop(self._device, self._decoder, self.bundle, photo, faces, batch)
+        self._loops.add(loop)
+        return loop
 
     def encode_on_device(self, photo: Any, to_photo: ArrayLike) -> Tensors:
-        """The features of a face in a picture that is on the device already, as a camera's may be.
-
-        Args:
-            photo: uint8 [H, W, 3] or [H, W, 4] with `__cuda_array_interface__` or DLPack.
-            to_photo: float [2, 3], M with photo point = M (ux, uy, 1).
-        """
-        last = (getattr(photo, "shape", None) or (3,))[-1]
-        shape = [None, None, 4 if last == 4 else 3]
-        with self._device.lock:
-            self._device.enter()
-            given = taken("photo", photo, "uint8", shape, self._device)
+        with self._device.held():
+            given = self._taken(photo)
             height, width, pixel = given.shape
             kernels.preprocess(
                 photo=given.address,
@@ -151,9 +144,21 @@ class CudaRuntime(Runtime):
             features = self._encoder.run({}, self.encoder_outputs, 1)
         return self._checked(features, self.encoder_outputs)
 
+    def from_device(self, photo: Any) -> NDArray[np.uint8]:
+        with self._device.held():
+            given = self._taken(photo)
+            here = np.empty(given.shape, np.uint8)
+            self._device.copy(here.ctypes.data, given.address, here.nbytes)
+            self._device.synchronize()
+        return here[..., :3]
+
+    def _taken(self, photo: Any) -> Given:
+        self._check_open()
+        last = (getattr(photo, "shape", None) or (3,))[-1]
+        return taken("photo", photo, "uint8", [None, None, 4 if last == 4 else 3], self._device)
+
     def _encode(self, photo: NDArray[np.float32]) -> Tensors:
-        with self._device.lock:
-            self._device.enter()
+        with self._device.held():
             return self._encoder.run({"photo": photo}, self.encoder_outputs, 1)
 
     def _decode(self, features: Mapping[str, NDArray[np.float32]]) -> Tensors:
@@ -166,15 +171,15 @@ class CudaRuntime(Runtime):
                 name: array[piece] if name in moving else array for name, array in features.items()
             }
             frames = len(some[moving[0]])
-            with self._device.lock:
-                self._device.enter()
+            with self._device.held():
                 parts.append(self._decoder.run(some, self.decoder_outputs, frames))
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def _release(self) -> None:
-        with self._device.lock:
-            self._device.enter()
+        with self._device.held():
             self._device.synchronize()
+            for loop in list(self._loops):  # its owner may still hold it
+                loop.close()
             self._encoder.close()
             self._decoder.close()
             self._device.close()

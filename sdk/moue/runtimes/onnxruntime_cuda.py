@@ -75,7 +75,10 @@ class Session(DeviceGraph):
             settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         try:
             self._session = onnxruntime.InferenceSession(
-                model, settings, providers=[(provider, {k: str(v) for k, v in options.items()})]
+                model,
+                settings,
+                providers=[(provider, {k: str(v) for k, v in options.items()})],
+                enable_fallback=0,  # which would hide why the provider fails
             )
         except Exception as error:  # ONNX Runtime's errors share no base class of their own
             raise RuntimeUnavailableError(

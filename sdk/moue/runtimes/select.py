@@ -54,6 +54,8 @@ def select_runtime(
 ) -> Runtime:
     """The runtime for a bundle; what it comes to is logged with the reason.
 
+    That is a warning where there is a GPU and it is not used, though nothing was asked for.
+
     TensorRT on a GPU comes first, ONNX Runtime there second, and on the CPU last.
 
     Args:
@@ -83,7 +85,9 @@ def select_runtime(
                 raise
             reasons[str(error)] = None
         else:
-            log.info("%s on %s: %s", name, where, _why(len(ways), place, list(reasons)))
+            missed = place == "cpu" and bool(reasons) and _has_gpu()
+            level = logging.WARNING if missed else logging.INFO
+            log.log(level, "%s on %s: %s", name, where, _why(len(ways), place, list(reasons)))
             return chosen
     raise RuntimeUnavailableError("; ".join(reasons))
 
@@ -181,6 +185,19 @@ def _gpu(device: str) -> Gpu:
         raise RuntimeUnavailableError(
             f"no CUDA device can be used: {one_line(error)}; --device cpu works without one"
         ) from None
+
+
+def _has_gpu() -> bool:
+    """Whether there is a CUDA device, of use or not; one of two libraries has to see it."""
+    from moue import kernels
+
+    for look in (kernels.cuda_devices, lambda: _open("cuda")):
+        try:
+            look()
+        except (RuntimeUnavailableError, RuntimeError):
+            continue
+        return True
+    return False
 
 
 def _open(device: str) -> Gpu:

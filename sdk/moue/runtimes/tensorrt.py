@@ -92,9 +92,9 @@ class Engine(DeviceGraph):
     def close(self) -> None:
         """Gives its memory back; the kernels it finished are kept for the next time."""
         if self._kernels is not None and self._contexts:
-            data, (had, _) = bytes(self._kernels.serialize()), self._cache.load(self._kernels_key)
-            if data != had:
-                self._cache.store(self._kernels_key, data, 0)
+            data, (had, _) = self._kernels.serialize(), self._cache.load(self._kernels_key)
+            if data is not None and bytes(data) != had:
+                self._cache.store(self._kernels_key, bytes(data), 0)
         self._contexts.clear()
         super().close()
         del self._kernels, self._config, self._engine, self._runtime

@@ -15,7 +15,7 @@ from moue.errors import RuntimeUnavailableError, one_line
 
 TITLES = {"tensorrt": "TensorRT", "tensorrt_rtx": "TensorRT-RTX"}  # by module, the preferred first
 OLDEST = {"tensorrt": (10, 3), "tensorrt_rtx": (1, 0)}
-HOW = "on x86_64: pip install 'moue[tensorrt]'; on Jetson it comes with JetPack"
+HOW = "on x86_64: pip install tensorrt-rtx, for Hopper tensorrt; on Jetson it comes with JetPack"
 
 
 @dataclass(frozen=True)

@@ -103,7 +103,7 @@ class VirtualCamera:
             import pyvirtualcam
         except ImportError:
             raise RuntimeUnavailableError(
-                "a virtual camera needs pyvirtualcam: pip install 'moue[camera]'"
+                "a virtual camera needs pyvirtualcam: pip install pyvirtualcam"
             ) from None
         try:
             self._camera = pyvirtualcam.Camera(*size, fps=float(RATE), print_fps=False)

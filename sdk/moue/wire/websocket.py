@@ -152,7 +152,7 @@ def import_websockets(part: str) -> Any:
         return importlib.import_module(f"websockets.{part}")
     except ImportError:
         raise RuntimeUnavailableError(
-            "ws:// needs the websockets package: pip install 'moue[websocket]'"
+            "ws:// needs the websockets package: pip install websockets"
         ) from None
 
 
