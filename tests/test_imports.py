@@ -31,7 +31,7 @@ LAYERS = (
     ("runtimes",),
     ("animator",),
     ("parity", "tracking", "video", "wire"),
-    ("drive", "live", "performers"),
+    ("drive", "live", "performers", "studio"),
     ("benchmark", "cli", "doctor", "examples", "face_commands", "options", "__main__"),
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
@@ -48,6 +48,9 @@ CONFINED = {
     "cv2": {"video"},
     "pyvirtualcam": {"video"},
     "websockets": {"wire"},
+    "fastapi": {"studio"},
+    "starlette": {"studio"},
+    "uvicorn": {"studio"},
     "matplotlib": set(),
     "torch": set(),
     "training": set(),

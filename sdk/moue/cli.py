@@ -49,6 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "animate": animate,
         "drive": drive,
         "live": live,
+        "studio": studio,
         "track": track,
         "expressions": expressions,
         "export": export,
@@ -98,6 +99,13 @@ def animate(arguments: argparse.Namespace) -> int:
     length = f", {written.seconds:.4g} s" if output.kind == "clip" else ""
     say(f"{written.path}: {count}, {width}×{height}{length}")
     return 0
+
+
+def studio(arguments: argparse.Namespace) -> int:
+    """`moue studio`: a page in the browser, until Ctrl-C."""
+    from moue.studio.command import open_studio
+
+    return open_studio(arguments)
 
 
 def expressions(arguments: argparse.Namespace) -> int:

@@ -22,6 +22,11 @@ EXAMPLES = {
 keys in the window:
   n  the face is at rest now        m  mirror        space  next portrait
   r  begin or end a recording       o  overlay       q, Esc  quit""",
+    "studio": """examples:
+  moue studio
+  moue studio photo.jpg another.jpg --port 0
+  moue studio --host 192.168.1.20      for a browser on another machine: its address is a password
+needs FastAPI and Uvicorn (pip install fastapi uvicorn websockets); Ctrl-C ends it""",
     "track": """examples:
   moue track --camera 0
   moue track --camera 0 --to udp://192.168.1.20:9000   and there:

@@ -40,6 +40,7 @@ def parser() -> Parser:
         ("animate", "animate the face in a photo", _add_animate),
         ("drive", "play the performance of a face in a video on a photo", _add_drive),
         ("live", "play a face before a camera on a photo, as it moves", _add_live),
+        ("studio", "move a face with sliders, on a page in the browser", _add_studio),
         ("track", "send what a face before a camera does, and no picture of it", _add_track),
         (
             "expressions",
@@ -213,6 +214,24 @@ def _add_live(command: Parser) -> None:
     )
 
 
+def _add_studio(command: Parser) -> None:
+    command.add_argument(
+        "photo", metavar="PHOTO", nargs="*", help="open from the start; the page opens more"
+    )
+    page = command.add_argument_group("the page")
+    page.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="this machine's address to open it at (default: %(default)s, for this machine alone)",
+    )
+    page.add_argument(
+        "--port", type=_port, default=8000, help="0 takes a free one (default: %(default)s)"
+    )
+    page.add_argument(
+        "--no-browser", action="store_true", help="open no browser: print the page's address only"
+    )
+
+
 def _add_track(command: Parser) -> None:
     _add_source(command)
     command.add_argument_group("output").add_argument(
@@ -376,6 +395,12 @@ def _size(text: str) -> int:
 def _height(text: str) -> int:
     if not text.isdecimal() or not 64 <= int(text) <= 4320:
         raise ArgumentTypeError(f"must be a number of pixels from 64 to 4320, but got {text!r}")
+    return int(text)
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or len(text) > 5 or int(text) > 65535:
+        raise ArgumentTypeError(f"must be a port from 0 to 65535, but got {text!r}")
     return int(text)
 
 

@@ -1,0 +1,108 @@
+"""The page in a real Chromium, driven through its DevTools where one is installed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from websockets.sync.client import ClientConnection, connect
+
+from tests.studio.conftest import TOKEN, wait_for
+
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
+)
+pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium is installed")
+
+
+class Page:
+    """The browser's only page; `errors` is what its console complained of."""
+
+    def __init__(self, devtools: ClientConnection) -> None:
+        self._devtools, self._asked = devtools, 0
+        self.errors: list[str] = []
+
+    def do(self, method: str, **params: Any) -> Any:
+        self._asked += 1
+        self._devtools.send(json.dumps({"id": self._asked, "method": method, "params": params}))
+        while (message := json.loads(self._devtools.recv(timeout=30))).get("id") != self._asked:
+            if message["method"] in ("Runtime.exceptionThrown", "Log.entryAdded"):
+                self.errors.append(json.dumps(message["params"]))
+        return message["result"]
+
+    def value(self, expression: str) -> Any:
+        options = {"awaitPromise": True, "returnByValue": True}
+        result = self.do("Runtime.evaluate", expression=expression, **options)
+        assert "exceptionDetails" not in result, result
+        return result["result"].get("value")
+
+    def wait_until(self, expression: str) -> None:
+        wait_for(lambda: self.value(expression), seconds=30)
+
+
+@pytest.fixture
+def page(studio, key, tmp_path) -> Iterator[Page]:
+    options = ("--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0")
+    words = [CHROMIUM, *options, f"--user-data-dir={tmp_path}", "about:blank"]
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as browser:
+        try:
+            wait_for((tmp_path / "DevToolsActivePort").exists, seconds=60)
+            wait_for(lambda: (tmp_path / "DevToolsActivePort").read_text().count("\n"))
+            port = (tmp_path / "DevToolsActivePort").read_text().split()[0]
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/json", timeout=30) as listing:
+                (target,) = [each for each in json.load(listing) if each["type"] == "page"]
+            with connect(target["webSocketDebuggerUrl"], proxy=None, max_size=None) as devtools:
+                page = Page(devtools)
+                for domain in ("Runtime", "Log", "Page"):
+                    page.do(f"{domain}.enable")
+                page.do("Page.navigate", url=f"http://127.0.0.1:{studio.port}/?token={TOKEN}")
+                page.wait_until("document.readyState === 'complete' && location.search === ''")
+                page.wait_until("Boolean(shown) && $('badge').className === 'live' && drawn > 0")
+                yield page
+        finally:
+            browser.terminate()
+
+
+def test_a_face_moved_by_hand(page, studio, key):
+    frames = page.value("drawn")
+    page.value(
+        """const slider = document.querySelector("input[aria-label=mouthSmileLeft]");
+        slider.value = 0.8; slider.dispatchEvent(new Event("input"));"""
+    )
+    page.wait_until(f"drawn > {frames}")
+    assert page.value("pose()") == {"mouthSmileLeft": 0.8, "mouthSmileRight": 0.8}
+    page.value("document.querySelector('[aria-label=\"Reset mouth\"]').click()")
+    assert page.value("pose()") == {}
+    page.value(
+        "[...document.querySelectorAll('#faces button')].find(b => b.textContent == 'happy').click()"
+    )
+    wanted = dict(studio.stage.animator.expressions["happy"])
+    assert page.value("pose()") == pytest.approx(wanted, abs=1e-4)
+    said = "moue animate astronaut.png --mix happy=1 --curve rise --seconds 2 -o out.mp4"
+    assert page.value("command()") == said
+    assert page.errors == []
+
+
+def test_what_is_recorded_is_a_curve_that_the_studio_films(page, studio, key):
+    page.value("document.querySelector('[data-do=record]').click()")
+    page.value("move('jawOpen', 0.5)")
+    time.sleep(0.2)
+    page.value("move('headYaw', -0.25)")
+    page.wait_until("recording.rows.at(-1)[model.actions.findIndex(a => a.name == 'headYaw')] < 0")
+    page.value("document.querySelector('[data-do=record]').click()")
+    curve = page.value("curve()")
+    assert (curve["fps"], curve["actions"]) == (30, ["jawOpen", "headYaw"])
+    assert curve["values"][-1] == [0.5, -0.25]
+    assert studio.ask("POST", f"/api/portraits/{key}/clip", {"curve": curve}).status == 200
+
+
+def test_what_goes_wrong_is_one_line(page):
+    page.value("receive([new File(['no picture'], 'no.png')])")
+    page.wait_until("!$('notice').hidden")
+    assert "must be a JPEG, PNG or WebP" in page.value("$('notice').textContent")
