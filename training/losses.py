@@ -17,7 +17,7 @@ MOST = 6.0  # px of it after which errors are forgiven no more: a head that turn
 EYES = ((36, 39), (42, 45))  # their corners among iBUG's 68 points
 EYE_CARE = 6.0  # how much more an error counts at an eye: small in the square, large to who looks
 EYE_REACH = 0.5  # of an eye's width: how far around its centre that goes
-MISSED = 2.0  # how much more it counts to paint skin too thinly than too thickly: a wrinkle is a thin line
+MISSED = 2.0  # how much more it counts to paint skin too thinly than too thickly: wrinkles are thin lines
 MARGIN = 4  # px that the lips' motion goes on behind the mouth's edge, never quite in place
 
 
@@ -57,12 +57,13 @@ def edge_losses(layers: Layers, frames: Tensor, batch: Batch) -> dict[str, Tenso
     area = mouth.mean((1, 2, 3), keepdim=True) + 0.01
     travel = size * batch["flow"].square().sum(1, keepdim=True).sqrt()
     hidden = 1 - _widened(1 - mouth)
-    care = 1 + EYE_CARE * _eyes(batch["landmarks"], size)
+    eyes = _eyes(batch["landmarks"], size)
+    care = 1 + EYE_CARE * eyes
     weight = (0.15 + torch.maximum(batch["face"], mouth)) * (1 + travel / 4) * (1 - hidden) * care
     error = size * (layers.flow - batch["flow"]).abs().sum(1, keepdim=True)
     whole = (travel * weight).mean((1, 2, 3)).clamp(max=MOST)
     near = _around((4 * mask).clamp(max=1))
-    missed = (mask - layers.mask).clamp(min=0) * (1 - mouth)
+    missed = (mask - layers.mask).clamp(min=0) * (1 - mouth) * (1 - eyes)
     mask_error = ((layers.mask - mask).abs() + MISSED * missed) * (0.05 + near) * care
     colour_error = (layers.colour - batch["colour"]).abs().sum(1, keepdim=True) * mask * care
     left, top, right, bottom = (round(size * share) for share in MOUTH_WINDOW)
