@@ -77,7 +77,7 @@ def test_an_encoder_that_is_behind_costs_frames_not_memory(tmp_path, monkeypatch
 
 def test_a_virtual_camera_needs_its_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "pyvirtualcam", None)
-    with pytest.raises(RuntimeUnavailableError, match=r"pip install 'moue\[camera\]'"):
+    with pytest.raises(RuntimeUnavailableError, match="pip install pyvirtualcam"):
         VirtualCamera((64, 64))
 
 
