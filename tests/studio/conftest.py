@@ -95,7 +95,7 @@ def wait_for(condition: Callable[[], object], seconds: float = 10.0) -> None:
         time.sleep(0.005)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # gone before the tests that set the clock, which its loop goes by
 def opened(animator) -> Iterator[Studio]:
     listener = listen("127.0.0.1", 0)
     port = listener.getsockname()[1]
