@@ -22,7 +22,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from moue.errors import ActionError, CurveError, one_line, suggest
+from moue.errors import ActionError, CurveError, one_line, reason_of, suggest
 
 MAX_FRAMES = 1_000_000  # frames in one curve: nine hours at 30 a second
 MAX_FPS = 1000  # frames a second
@@ -285,8 +285,7 @@ def _read_curve(path: Path) -> bytes:
             )
         return path.read_bytes()
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or one_line(error)
-        raise CurveError(f"cannot read the curve {path}: {reason}") from None
+        raise CurveError(f"cannot read the curve {path}: {reason_of(error)}") from None
 
 
 def _curve_values(values: Any, actions: tuple[str, ...]) -> NDArray[np.float32]:

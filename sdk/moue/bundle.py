@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from moue.actions import Expression, strict_json
-from moue.errors import ActionError, BundleError, one_line
+from moue.errors import ActionError, BundleError, one_line, reason_of
 from moue.mouth import PLACE_STEP, Mouth, Window, read_picture
 
 if TYPE_CHECKING:
@@ -254,7 +254,7 @@ def load_bundle(bundle: str | os.PathLike[str]) -> Bundle:
             raise BundleError(f"{folder}: {error}") from None
         _check_files(folder, manifest)
     except (OSError, ValueError, TypeError) as error:
-        raise BundleError(f"cannot open the bundle {str(bundle)!r}: {_reason(error)}") from None
+        raise BundleError(f"cannot open the bundle {str(bundle)!r}: {reason_of(error)}") from None
     opened = Bundle(folder, manifest)
     for listed in manifest.files:
         opened._read(listed)
@@ -286,11 +286,7 @@ def _read_file(path: Path, limit: int) -> bytes:
             raise BundleError(f"{path} must not be larger than {limit} bytes, but has {size}")
         return path.read_bytes()
     except OSError as error:
-        raise BundleError(f"cannot read {path}: {_reason(error)}") from None
-
-
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or one_line(error)
+        raise BundleError(f"cannot read {path}: {reason_of(error)}") from None
 
 
 def _points_outside(message: Any) -> bool:

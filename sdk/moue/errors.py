@@ -61,6 +61,11 @@ def one_line(error: BaseException) -> str:
     return lines[0].strip()[:LONGEST_REASON] if lines else type(error).__name__
 
 
+def reason_of(error: BaseException) -> str:
+    """The system's own word where it refused something, else the same."""
+    return getattr(error, "strerror", None) or one_line(error)
+
+
 def with_kind(error: BaseException) -> str:
     """The same of an error that nobody foresaw: its kind comes first."""
     return f"{type(error).__name__}: {one_line(error)}"

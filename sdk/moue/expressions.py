@@ -22,7 +22,7 @@ from moue.actions import (
     least,
     strict_json,
 )
-from moue.errors import ActionError, OutputError, one_line, suggest
+from moue.errors import ActionError, OutputError, reason_of, suggest
 from moue.files import check_file, disk_failures, user_folder, whole_file
 
 NAME = re.compile(r"[^\W\d_][\w-]{0,47}")  # no path, no `=` or `,` of the command line's lists
@@ -165,9 +165,8 @@ def _read(path: Path) -> Expression:
             raise ValueError('it must hold {"jawOpen": 0.4, …}')
         return Expression(path.stem, weights)
     except (OSError, ValueError, ActionError) as error:
-        reason = getattr(error, "strerror", None) or one_line(error)
         raise ActionError(
-            f"the saved expression {path} cannot be used: {reason}; mend it or remove it"
+            f"the saved expression {path} cannot be used: {reason_of(error)}; mend it or remove it"
         ) from None
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from moue.errors import PhotoError, one_line
+from moue.errors import PhotoError, one_line, reason_of
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -67,8 +67,9 @@ def read_photo(source: Source) -> NDArray[np.uint8]:
             f"but got {type(source).__name__}"
         ) from None
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or one_line(error)
-        raise PhotoError(f"cannot open the photo {str(source)[:200]!r}: {reason}") from None
+        raise PhotoError(
+            f"cannot open the photo {str(source)[:200]!r}: {reason_of(error)}"
+        ) from None
 
 
 def _from_array(photo: NDArray[Any]) -> NDArray[np.uint8]:

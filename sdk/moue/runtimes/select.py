@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import re
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 RUNTIMES = ("onnxruntime", "tensorrt")
 WAYS = (("tensorrt", "cuda"), ("onnxruntime", "cuda"), ("onnxruntime", "cpu"))  # the best first
+DRIVER = "libcuda.so.1"
 DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 
 log = logging.getLogger("moue")
@@ -191,13 +193,15 @@ def _has_gpu() -> bool:
     """Whether there is a CUDA device, of use or not; one of two libraries has to see it."""
     from moue import kernels
 
-    for look in (kernels.cuda_devices, lambda: _open("cuda")):
+    try:
+        kernels.cuda_devices()
+    except RuntimeError:
         try:
-            look()
-        except (RuntimeUnavailableError, RuntimeError):
-            continue
-        return True
-    return False
+            ctypes.CDLL(DRIVER)  # without it cuda-bindings, which take long to import, see none
+            _open("cuda")
+        except (OSError, RuntimeUnavailableError):
+            return False
+    return True
 
 
 def _open(device: str) -> Gpu:

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from moue.animator import Animator
-from moue.errors import OutputError, RuntimeUnavailableError, UsageError, one_line
+from moue.errors import OutputError, RuntimeUnavailableError, UsageError, reason_of
 from moue.streams import print_line
-from moue.studio.guard import App, Guard, in_url
+from moue.studio.guard import App, Guard
+from moue.wire.websocket import in_url
 
 if TYPE_CHECKING:
     import uvicorn
@@ -50,7 +51,7 @@ def open_studio(arguments: argparse.Namespace) -> int:
             stage.keep(animator.prepare(photo), Path(photo).name)
         token = secrets.token_urlsafe(24)
         guard = Guard(studio_app(stage), token, arguments.host, port)
-        url = f"http://{in_url(arguments.host)}:{port}/?token={token}"
+        url = f"http://{in_url(arguments.host.lower())}:{port}/?token={token}"
         print_line(url)
         if not arguments.no_browser and _has_screen():
             webbrowser.open(url)
@@ -84,9 +85,9 @@ def listen(host: str, port: int) -> socket.socket:
             opened.pop_all()
         return listener
     except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or one_line(error)
         raise OutputError(
-            f"cannot listen at {host}, port {port}: {reason}; name another --host or --port"
+            f"cannot listen at {host}, port {port}: {reason_of(error)};"
+            " name another --host or --port"
         ) from None
 
 

@@ -16,6 +16,7 @@ from urllib.parse import parse_qs
 
 from moue.errors import with_kind
 from moue.studio.refusal import Refusal
+from moue.wire.websocket import in_url
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -37,11 +38,6 @@ HEADERS = {
 log = logging.getLogger("moue")
 
 
-def in_url(host: str) -> str:
-    """A host's name or address as a URL has it."""
-    return f"[{host}]" if ":" in host else host.lower()
-
-
 class Guard:
     """Lets through to an ASGI app what comes from the studio's own page, or with its token.
 
@@ -55,7 +51,7 @@ class Guard:
     def __init__(self, app: App, token: str, host: str, port: int) -> None:
         self._app, self._token = app, token.encode()
         self._cookie = f"moue-{port}"
-        names = {"127.0.0.1", "localhost", "[::1]", in_url(host)}
+        names = {"127.0.0.1", "localhost", "[::1]", in_url(host.lower())}
         hosts = {f"{name}:{port}" for name in names} | (names if port == HTTP_PORT else set())
         self._hosts = {host.encode() for host in hosts}
         self._origins = {b"http://" + host for host in self._hosts}

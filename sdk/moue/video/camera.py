@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from moue.errors import RuntimeUnavailableError, VideoError, one_line
+from moue.errors import RuntimeUnavailableError, VideoError, one_line, reason_of
 from moue.video.feed import Feed
 from moue.video.ffmpeg import Frame, open_container
 from moue.video.reader import VideoReader, upright
@@ -129,7 +129,7 @@ def _stream(url: str) -> Generator[Frame, None, None]:
                     _wait_until(start + picture.time)
                 yield upright(picture, exact=False)
     except (av.FFmpegError, OSError) as error:
-        raise VideoError(f"cannot read {url}: {error.strerror or one_line(error)}") from None
+        raise VideoError(f"cannot read {url}: {reason_of(error)}") from None
 
 
 def _wait_until(moment: float) -> None:

@@ -14,7 +14,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from moue.errors import MoueError, VideoError, one_line, with_kind
+from moue.errors import MoueError, VideoError, one_line, reason_of, with_kind
 from moue.files import Closing
 
 Item = TypeVar("Item")
@@ -125,7 +125,7 @@ class Feed(Closing, Generic[Item]):
             except MoueError as error:
                 what, failure = f"fails ({one_line(error)})", error
             except OSError as error:
-                what = f"fails ({error.strerror or one_line(error)})"
+                what = f"fails ({reason_of(error)})"
             except Exception as error:  # noqa: BLE001 - whatever it is, who waits must hear of it
                 what = f"fails ({with_kind(error)})"
             if self._newest is None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from moue.errors import VideoError, one_line
+from moue.errors import VideoError, reason_of
 from moue.video.ffmpeg import ACCURATE_RND, BICUBIC, FULL_CHROMA, Frame, open_container
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class VideoReader:
                 self._check(container)
                 yield container
         except (av.FFmpegError, OSError) as error:
-            reason = error.strerror or one_line(error)
+            reason = reason_of(error)
             raise VideoError(f"cannot read the video {self.path}: {reason}") from error
 
     def _check(self, container: InputContainer) -> None:

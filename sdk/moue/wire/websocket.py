@@ -127,7 +127,7 @@ def listen(host: str, port: int) -> Generator[bytes, None, None]:
     """
     connect = import_websockets("asyncio.client").connect
     refused: type[Exception] = import_websockets("exceptions").WebSocketException
-    url = f"ws://[{host}]:{port}" if ":" in host else f"ws://{host}:{port}"
+    url = f"ws://{in_url(host)}:{port}"
 
     async def opened() -> Any:
         return await connect(url, proxy=None, **LIMITS)
@@ -144,6 +144,11 @@ def listen(host: str, port: int) -> Generator[bytes, None, None]:
         if connection is not None:
             loop.run_until_complete(connection.close())
         loop.close()
+
+
+def in_url(host: str) -> str:
+    """A host's name or address as a URL has it."""
+    return f"[{host}]" if ":" in host else host
 
 
 def import_websockets(part: str) -> Any:
