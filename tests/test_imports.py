@@ -15,7 +15,7 @@ SDK = ROOT / "sdk" / "moue"
 
 # A module imports from its own line or one above.
 LAYERS = (
-    ("errors", "actions", "mouth"),
+    ("errors", "actions", "mouth", "version"),
     (
         "bundle",
         "crop",
@@ -26,6 +26,7 @@ LAYERS = (
         "kernels",
         "photo",
         "progress",
+        "provenance",
         "streams",
     ),
     ("runtimes",),

@@ -29,7 +29,7 @@ from scipy.stats import spearmanr
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from tqdm import tqdm
 
-from moue import Animator, Portrait, expression, kernels
+from moue import Animator, Portrait, expression, kernels, mark
 from moue.actions import ACTIONS, EXPRESSIONS, HEAD_TURNS, action_vector, turns
 from training.control import HEADLINE, Control, draw_matrix, is_own, is_turn, measure, way_of
 from training.data.faces import FaceCrop, load_faces, prepare
@@ -316,7 +316,7 @@ def draw_sheet(
     path: Path,
     names: Sequence[Sequence[str]] = (),
 ) -> None:
-    """Rows of square pictures under their columns' titles, as one picture; names stand in the cells."""
+    """Rows of square pictures under their columns' titles, as one marked picture; names in the cells."""
     cell, bar = 224, 22
     sheet = Image.new("RGB", (cell * len(titles), bar + cell * len(rows)), "white")
     pen = ImageDraw.Draw(sheet)
@@ -332,6 +332,7 @@ def draw_sheet(
             pen.text(where, name, fill="black", stroke_width=2, stroke_fill="white")
     path.parent.mkdir(parents=True, exist_ok=True)
     sheet.save(path)
+    mark(path)
 
 
 def held_out_neutral(

@@ -7,8 +7,6 @@
 ...         ...
 """
 
-from importlib.metadata import PackageNotFoundError, version
-
 from moue.actions import ActionCurve, Expression
 from moue.animator import Animator, Portrait
 from moue.errors import (
@@ -29,11 +27,10 @@ from moue.expressions import (
     save_expression,
     saved_expressions,
 )
+from moue.provenance import Mark, mark, verify
+from moue.version import VERSION
 
-try:
-    __version__ = version("moue")
-except PackageNotFoundError:  # run from a source tree that is not installed
-    __version__ = "0.0.0"
+__version__ = VERSION
 
 __all__ = [
     "ActionCurve",
@@ -42,6 +39,7 @@ __all__ = [
     "BundleError",
     "CurveError",
     "Expression",
+    "Mark",
     "MoueError",
     "NoFaceError",
     "OutputError",
@@ -51,8 +49,10 @@ __all__ = [
     "UsageError",
     "__version__",
     "expression",
+    "mark",
     "mix",
     "remove_expression",
     "save_expression",
     "saved_expressions",
+    "verify",
 ]

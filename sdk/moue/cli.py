@@ -2,7 +2,8 @@
 
     moue animate photo.jpg --expression happy -o happy.mp4
 
-Exit codes: 0 done; 1 failed and 2 wrong usage, each with one line that begins `moue: error:`.
+Exit codes: 0 done; 1 failed and 2 wrong usage, each with one line that begins `moue: error:`. Of
+`moue verify` also 3, not marked, and 4, changed since it was.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from moue.streams import flush_output, open_streams, print_line, say
 from moue.video import check_output, check_rate, write_frames
 
 SECONDS, FPS = 2.0, "30"  # of a rise or a pulse
+UNMARKED, TAMPERED = 3, 4  # how `moue verify` ends
 INTERRUPTED = 130  # what a shell reports of a process that Ctrl-C ended
 M_ARENA_MAX = -8  # glibc's number for how many heaps threads spread over
 
@@ -56,6 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "engine": engine,
         "benchmark": benchmark,
         "doctor": doctor,
+        "verify": verify,
     }
     _share_one_heap()
     open_streams()
@@ -208,6 +211,24 @@ def doctor(arguments: argparse.Namespace) -> int:
     report = examine(arguments.bundle, arguments.device, arguments.runtime, arguments.threads)
     print_line(json.dumps(report.to_json(), indent=1) if arguments.json else report)
     return 0 if report.ready else 1
+
+
+def verify(arguments: argparse.Namespace) -> int:
+    """`moue verify`: one line on standard output, and exit code 0, 3 or 4."""
+    from moue import provenance
+
+    mark = provenance.verify(arguments.file)
+    if mark is None:
+        print_line("not marked as synthetic")
+        return UNMARKED
+    state = {
+        True: "as it was made",
+        False: "changed since it was marked",
+        None: "with nothing to tell whether it was changed since",
+    }[mark.intact]
+    by = f" by {mark.tool}" if mark.tool else ""
+    print_line(f"marked as synthetic{by} ({mark.source}), {state}")
+    return TAMPERED if mark.intact is False else 0
 
 
 def _share_one_heap() -> None:

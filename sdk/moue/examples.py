@@ -57,4 +57,9 @@ each is a file of weights, NAME.json, in $XDG_CONFIG_HOME/moue/expressions (~/.c
 the last line on standard output is one JSON document; the table goes to standard error""",
     "doctor": """example:
   moue doctor --json""",
+    "verify": """example:
+  moue verify happy.mp4
+exit code 0: marked; 3: not marked; 4: marked, and changed since
+a mark is an IPTC DigitalSourceType in XMP metadata; what moue writes has one. It is a label, no signature:
+whoever wants to can take it off or write another, and many sites take all metadata off""",
 }

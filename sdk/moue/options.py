@@ -51,6 +51,7 @@ def parser() -> Parser:
         ("engine", "build TensorRT engines, for this GPU or for others", _add_engine),
         ("benchmark", "measure every stage on this machine", _add_benchmark),
         ("doctor", "say what works on this machine, and what does not and why", _add_doctor),
+        ("verify", "say whether a file is marked as synthetic, and by what", _add_verify),
     ):
         command = commands.add_parser(
             name,
@@ -61,7 +62,7 @@ def parser() -> Parser:
             allow_abbrev=False,
         )
         add_options(command)
-        if name in ("expressions", "track"):
+        if name in ("expressions", "track", "verify"):
             _add_verbose(command.add_argument_group("messages"))
         else:
             _add_model(command)
@@ -340,6 +341,10 @@ def _add_doctor(command: Parser) -> None:
     command.add_argument_group("output").add_argument(
         "--json", action="store_true", help="for programs to read"
     )
+
+
+def _add_verify(command: Parser) -> None:
+    command.add_argument("file", metavar="FILE", help="a picture or clip, of whatever program")
 
 
 def _add_model(command: Parser) -> None:

@@ -31,6 +31,10 @@ def test_help_has_an_example_and_the_defaults(moue, command):
     assert command in moue("--help").out
 
 
+def test_help_of_verify_says_how_it_ends(moue):
+    assert "exit code 0: marked; 3: not marked; 4: " in moue("verify", "--help").out
+
+
 def test_version(moue):
     assert moue("--version").out.startswith("moue 0.")
 

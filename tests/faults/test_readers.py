@@ -18,6 +18,7 @@ from moue.bundle import Manifest, load_bundle
 from moue.errors import ActionError, BundleError, CurveError, MoueError, PhotoError
 from moue.expressions import expression, mix, save_expression
 from moue.photo import read_photo
+from moue.provenance import SYNTHETIC, mark, verify
 from tests.tiny import write_manifest, write_tiny_bundle
 
 LONGEST = 1.0  # s of computing that one file may take
@@ -132,3 +133,22 @@ def test_saved_expressions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         return expression("wink")
 
     assert_read_or_refused(read, path.read_bytes(), ActionError, 2000)
+
+
+def test_marks(tmp_path: Path) -> None:
+    path = tmp_path / "still.png"
+    path.write_bytes(picture("PNG"))
+    mark(path)
+    sound = path.read_bytes()
+    packet = sound[sound.index(b"<?xpacket begin") : sound.index(b"IDAT")]
+    found = set()
+
+    def read(data: bytes) -> None:
+        path.write_bytes(data)
+        if (mark := verify(path)) is None or not mark.intact:
+            raise PhotoError("what was marked is not there as it was")
+        found.add(mark.source)
+
+    assert_read_or_refused(read, sound, PhotoError, 500)
+    assert_read_or_refused(lambda data: read(sound.replace(packet, data)), packet, PhotoError, 2000)
+    assert found <= set(SYNTHETIC)

@@ -46,10 +46,12 @@ def test_a_frame_is_the_animators(studio, key, animator, portrait):
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])
-def test_formats_and_sizes(studio, key, portrait_photo, kind):
+def test_formats_and_sizes(studio, key, portrait_photo, kind, tmp_path):
     answer = studio.ask("GET", f"/api/portraits/{key}/frame?side=128&format={kind}")
     assert answer.headers["Content-Type"] == f"image/{kind}"
     assert answer.picture.shape == (128, 128, 3)
+    (tmp_path / "frame").write_bytes(answer.body)
+    assert moue.verify(tmp_path / "frame").intact
     means = portrait_photo.reshape(128, 4, 128, 4, 3).mean((1, 3))
     assert np.abs(answer.picture - means).mean() < 4
 

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 
 from moue.actions import ActionCurve
 from moue.animator import Portrait
+from moue.provenance import mark_file
 from moue.studio.refusal import Refusal
 from moue.studio.stage import Stage
 from moue.video import write_frames
@@ -29,11 +30,12 @@ ASKED_EVERY = 0.2  # s between looks whether a clip is still waited for
 
 
 def encoded(frame: Frame, kind: str) -> bytes:
-    """A frame as a file of one of `PICTURES`; a png keeps every bit."""
+    """A frame as a file of one of `PICTURES`, marked as synthetic; a png keeps every bit."""
     from PIL import Image
 
     file = io.BytesIO()
     Image.fromarray(frame).save(file, kind, **PICTURES[kind])
+    mark_file(file)
     return file.getvalue()
 
 

@@ -1,4 +1,4 @@
-"""Frames to an mp4, gif, webp, png or a folder of PNGs, whole or not at all.
+"""Frames to an mp4, gif, webp, png or a folder of PNGs, whole or not at all, and marked as synthetic.
 
 >>> write_frames(animator.frames(portrait, curve), "out.mp4", curve.fps)
 
@@ -22,6 +22,7 @@ import numpy as np
 
 from moue.errors import OutputError
 from moue.files import check_file, check_folder, disk_failures, part_path, sync, whole_file
+from moue.provenance import mark_file
 from moue.video.clip import CODECS, check_encoder, write_clip
 from moue.video.ffmpeg import Frame
 from moue.video.sound import Sound
@@ -121,6 +122,8 @@ def write_frames(
                 else:
                     codec = CODECS[output.path.suffix.lower()]
                     size = write_clip(checked, part, fps, codec, sound if codec.sound else None)
+                    with part.open("r+b") as clip:
+                        mark_file(clip)
     if output.kind != "clip":
         size = checked.shape[1], checked.shape[0]
     return Written(output.path, checked.count, size, float(checked.count / fps))
@@ -220,4 +223,6 @@ def _replace_frames(part: Path, folder: Path) -> None:
 def _save_png(frame: Frame, path: Path) -> None:
     from PIL import Image
 
-    Image.fromarray(frame).save(path, format="png", compress_level=PNG_EFFORT)
+    with path.open("w+b") as picture:
+        Image.fromarray(frame).save(picture, format="png", compress_level=PNG_EFFORT)
+        mark_file(picture)

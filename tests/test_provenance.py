@@ -1,0 +1,223 @@
+"""Marks: that every kind of file has one, that the picture stays what it is, and that changes show."""
+
+from __future__ import annotations
+
+import io
+import os
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageSequence
+
+import moue
+from moue.errors import OutputError, PhotoError
+from moue.provenance import COMPOSITE, LONGEST, Mark, mark_file
+from moue.video import read_frames, write_frames
+
+MINE = Mark(COMPOSITE, f"moue {moue.__version__}", True)
+STILLS = {
+    "png": {},
+    "jpg": {},
+    "gif": {},
+    "plain.webp": {},
+    "lossless.webp": {"lossless": True},
+    "extended.webp": {"exif": b"Exif\0\0MM\0*\0\0\0\x08\0\0\0\0\0\0"},
+}
+
+
+def frames(count: int) -> list[np.ndarray]:
+    noise = np.random.default_rng(0).integers(0, 256, (count, 8, 9, 3), np.uint8)
+    return [np.asarray(Image.fromarray(each).resize((91, 77))) for each in noise]
+
+
+def still(folder: Path, kind: str) -> Path:
+    path = folder / f"still.{kind}"
+    Image.fromarray(frames(1)[0]).save(path, **STILLS[kind])
+    return path
+
+
+def pixels(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def written(folder: Path, kind: str) -> Path:
+    write_frames(frames(1 if kind == "png" else 6), folder / f"out.{kind}", Fraction(25))
+    return folder / f"out.{kind}"
+
+
+@pytest.mark.parametrize("kind", ["mp4", "gif", "webp", "png"])
+def test_what_is_written_is_marked(tmp_path, kind):
+    path = written(tmp_path, kind)
+    assert moue.verify(path) == MINE
+    if kind == "png":
+        np.testing.assert_array_equal(pixels(path), frames(1)[0])
+    elif kind == "mp4":
+        assert sum(1 for _ in read_frames(path)) == 6
+    else:
+        with Image.open(path) as image:
+            assert sum(1 for _ in ImageSequence.Iterator(image)) == 6
+
+
+def test_a_webp_of_one_frame_and_every_frame_of_a_folder(tmp_path):
+    write_frames(frames(1), tmp_path / "one.webp", Fraction(25))
+    assert moue.verify(tmp_path / "one.webp") == MINE
+    write_frames(frames(3), f"{tmp_path}/all/", Fraction(25))
+    assert [moue.verify(path) for path in (tmp_path / "all").iterdir()] == [MINE] * 3
+
+
+@pytest.mark.parametrize("kind", STILLS)
+def test_a_picture_stays_what_it_was(tmp_path, kind):
+    path = still(tmp_path, kind)
+    before, shown = path.read_bytes(), pixels(path)
+    assert moue.verify(path) is None
+    moue.mark(path)
+    assert moue.verify(path) == MINE
+    np.testing.assert_array_equal(pixels(path), shown)
+    assert 500 < path.stat().st_size - len(before) < 1100
+    if kind != "gif":  # Pillow looks for it in front of the first frame alone
+        with Image.open(path) as image:
+            assert COMPOSITE.encode() in image.info["xmp"]
+
+
+@pytest.mark.parametrize("kind", ["mp4", "gif", "webp", "png"])
+def test_every_byte_counts(tmp_path, kind):
+    path = written(tmp_path, kind)
+    data = path.read_bytes()
+    start, end = data.index(b"<?xpacket begin"), data.index(b'<?xpacket end="r"?>') + 19
+    checksum = range(end, end + 4) if kind == "png" else ()
+    name = data.index(b"moue 0.")
+    for at in (*range(20, start, 97), start - 1, name, *range(end, len(data), 97), len(data) - 1):
+        if at not in checksum and at not in range(end - 19, end):
+            changed = bytearray(data)
+            changed[at] ^= 1
+            path.write_bytes(changed)
+            found = moue.verify(path)
+            assert found is not None
+            assert found.intact is False, at
+    path.write_bytes(data + b"\0")
+    assert moue.verify(path) == Mark(MINE.source, MINE.tool, False)
+    path.write_bytes(data)
+    assert moue.verify(path) == MINE
+
+
+@pytest.mark.parametrize("digest", ["", "0" * 64, "é" * 64])
+def test_a_digest_that_is_none(tmp_path, digest):
+    path = tmp_path / "any.bin"
+    source = f'i:DigitalSourceType="{TERM.format("compositeSynthetic")}"'
+    path.write_bytes(
+        xmp("", f'{source} xmlns:m="urn:moue:provenance#" m:sha256="{digest}"') + b"the rest"
+    )
+    assert moue.verify(path) == Mark("compositeSynthetic", "", False)
+
+
+def test_another_picture_under_the_same_mark(tmp_path):
+    path = written(tmp_path, "png")
+    with Image.open(path) as image:
+        xmp = image.info["xmp"]
+    other = io.BytesIO()
+    Image.fromarray(255 - frames(1)[0]).save(other, "jpeg", xmp=xmp)
+    path.write_bytes(other.getvalue())
+    assert moue.verify(path) == Mark(MINE.source, MINE.tool, False)
+
+
+def xmp(inner: str, attributes: str = "", before: str = "") -> bytes:
+    return (
+        f'<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>{before}'
+        '<x:xmpmeta xmlns:x="adobe:ns:meta/">'
+        '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+        '<rdf:Description rdf:about="" xmlns:i="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"'
+        f' xmlns:xmp="http://ns.adobe.com/xap/1.0/" {attributes}>{inner}</rdf:Description>'
+        '</rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
+    ).encode()
+
+
+TERM = "http://cv.iptc.org/newscodes/digitalsourcetype/{}"
+
+
+@pytest.mark.parametrize(
+    ("packet", "wanted"),
+    [
+        (
+            xmp(
+                f"<i:DigitalSourceType>\n {TERM.format('trainedAlgorithmicMedia')} </i:DigitalSourceType>"
+                "<xmp:CreatorTool>Brush\x85 2</xmp:CreatorTool>"
+            ),
+            Mark("trainedAlgorithmicMedia", "Brush 2", None),
+        ),
+        (
+            xmp("", f'i:DigitalSourceType="{TERM.format("compositeSynthetic")}"'),
+            Mark("compositeSynthetic", "", None),
+        ),
+        (xmp("", f'i:DigitalSourceType="{TERM.format("digitalCapture")}"'), None),
+        (xmp("", 'xmp:CreatorTool="moue 0.1.0"'), None),
+        (xmp("<i:DigitalSourceType>"), None),  # damaged
+        (
+            xmp(
+                "<i:DigitalSourceType>&a;</i:DigitalSourceType>",
+                before=f'<!DOCTYPE x [<!ENTITY a "{TERM.format("compositeSynthetic")}">]>',
+            ),
+            None,
+        ),
+        (
+            xmp("", 'xmp:CreatorTool="x"')
+            + xmp("", f'i:DigitalSourceType="{TERM.format("virtualRecording")}"'),
+            Mark("virtualRecording", "", None),
+        ),
+        (
+            b"<?xpacket begin="
+            + xmp("", f'i:DigitalSourceType="{TERM.format("virtualRecording")}"'),
+            Mark("virtualRecording", "", None),
+        ),
+        (
+            xmp(" " * LONGEST, f'i:DigitalSourceType="{TERM.format("virtualRecording")}"'),
+            None,
+        ),
+        (b"", None),
+    ],
+)
+def test_what_other_programs_say(tmp_path, packet, wanted):
+    path = tmp_path / "any.bin"
+    path.write_bytes(packet)
+    assert moue.verify(path) == wanted
+    path.write_bytes(os.urandom(1000) + packet + os.urandom(1000))
+    assert moue.verify(path) == wanted
+
+
+def test_many_beginnings_take_no_time(tmp_path):
+    path = tmp_path / "hostile.bin"
+    path.write_bytes(200_000 * b"<?xpacket begin=" + 200_000 * b"<?xpacket end=")
+    assert moue.verify(path) is None
+
+
+def test_a_file_that_cannot_be_read(tmp_path):
+    for path in (tmp_path, tmp_path / "none", Path("/dev/null")):
+        with pytest.raises(PhotoError, match="cannot read"):
+            moue.verify(path)
+
+
+def test_what_cannot_be_marked_stays_as_it_was(tmp_path):
+    path = still(tmp_path, "png")
+    moue.mark(path)
+    marked = path.read_bytes()
+    with pytest.raises(OutputError, match="XMP metadata already"):
+        moue.mark(path)
+    assert path.read_bytes() == marked
+    text = tmp_path / "notes.txt"
+    text.write_bytes(b"none")
+    with pytest.raises(OutputError, match="only a PNG, JPEG, WebP, GIF or MP4"):
+        moue.mark(text)
+    assert text.read_bytes() == b"none"
+    with pytest.raises(OutputError, match="no file"):
+        moue.mark(tmp_path / "none.png")
+    assert sorted(tmp_path.iterdir()) == sorted([path, text])
+
+
+def test_files_in_memory(tmp_path):
+    file = io.BytesIO()
+    Image.fromarray(frames(1)[0]).save(file, "webp")
+    mark_file(file)
+    (tmp_path / "a").write_bytes(file.getvalue())
+    assert moue.verify(tmp_path / "a") == MINE
