@@ -193,7 +193,8 @@ def test_many_beginnings_take_no_time(tmp_path):
 
 
 def test_a_file_that_cannot_be_read(tmp_path):
-    for path in (tmp_path, tmp_path / "none", Path("/dev/null")):
+    os.mkfifo(tmp_path / "pipe")  # which nobody writes to
+    for path in (tmp_path, tmp_path / "none", tmp_path / "pipe", Path("/dev/null")):
         with pytest.raises(PhotoError, match="cannot read"):
             moue.verify(path)
 
@@ -213,6 +214,33 @@ def test_what_cannot_be_marked_stays_as_it_was(tmp_path):
     with pytest.raises(OutputError, match="no file"):
         moue.mark(tmp_path / "none.png")
     assert sorted(tmp_path.iterdir()) == sorted([path, text])
+
+
+@pytest.mark.parametrize(
+    "stub",
+    [
+        *(b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"GIF89a", b"\0\0\0\x18ftyp"),
+        b"RIFF\x20\0\0\0WEBPVP8X",
+        b"RIFF\x20\0\0\0WEBPVP8 " + bytes(30),
+    ],
+)
+def test_stubs_of_pictures(tmp_path, stub):
+    path = tmp_path / "stub"
+    path.write_bytes(stub)
+    with pytest.raises(OutputError, match="only a PNG, JPEG, WebP, GIF or MP4"):
+        moue.mark(path)
+    assert path.read_bytes() == stub
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_marked_file_keeps_its_permissions_and_its_links(tmp_path):
+    path, link = still(tmp_path, "png"), tmp_path / "link.png"
+    path.chmod(0o600)
+    link.symlink_to(path.name)
+    moue.mark(link)
+    assert link.is_symlink()
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert moue.verify(path) == moue.verify(link) == MINE
 
 
 def test_files_in_memory(tmp_path):

@@ -45,6 +45,7 @@ PACKET = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
  </rdf:RDF>
 </x:xmpmeta>
 <?xpacket end="r"?>"""
+NEITHER = "only a PNG, JPEG, WebP, GIF or MP4 can be marked, but this is none"
 NO_DIGEST = "0" * 64
 WRAPPER = re.compile(rb"<\?xpacket (begin=|end=[^>]{0,8}\?>)")
 LONGEST = 1 << 16  # bytes of a packet that is looked at
@@ -78,6 +79,8 @@ def verify(path: str | os.PathLike[str]) -> Mark | None:
         PhotoError: the file cannot be read.
     """
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise ValueError("it is not a regular file")
         with open(path, "rb") as file:
             for start, packet in _packets(file):
                 fields = _values(packet)
@@ -102,12 +105,12 @@ def mark(path: str | os.PathLike[str]) -> None:
     Raises:
         OutputError: no file, another kind of one, one that has XMP metadata, or a failing disk.
     """
-    target = Path(path)
+    target = Path(path).resolve()
     if not target.is_file():
         raise OutputError(f"there is no file {path} to mark")
     check_file(target)
     with whole_file(target) as part:
-        shutil.copyfile(target, part)
+        shutil.copy(target, part)
         with part.open("r+b") as file:
             if next(_packets(file), None) is not None:
                 raise OutputError(f"{path} has XMP metadata already, a mark perhaps; write it anew")
@@ -142,8 +145,10 @@ def _packet(digest: str) -> bytes:
 def _place(file: BinaryIO, length: int) -> tuple[int, bytes, bytes]:
     """Where in a file a packet of that length goes, and what its format puts before and after it."""
     file.seek(0)
-    head = file.read(32)
+    head = file.read(PNG_HEADER)
     size = file.seek(0, os.SEEK_END)
+    if size < PNG_HEADER:
+        raise OutputError(NEITHER)
     if head.startswith(PNG):
         name = b"XML:com.adobe.xmp\0\0\0\0\0"
         chunk = struct.pack(">I4s", len(name) + length, b"iTXt") + name
@@ -162,7 +167,7 @@ def _place(file: BinaryIO, length: int) -> tuple[int, bytes, bytes]:
         chunk, even = struct.pack("<4sI", b"XMP ", length), b"\0" * (length % 2)
         _put(file, 4, struct.pack("<I", size + len(chunk) + length + len(even) - 8))
         return size, chunk, even
-    raise OutputError("only a PNG, JPEG, WebP, GIF or MP4 can be marked, but this is none")
+    raise OutputError(NEITHER)
 
 
 def _extended(file: BinaryIO, head: bytes, size: int) -> int:
@@ -173,9 +178,12 @@ def _extended(file: BinaryIO, head: bytes, size: int) -> int:
         _put(file, 20, bytes([head[20] | WEBP_HAS_XMP]))
         return size
     file.seek(0)
-    with Image.open(file) as image:
-        sides = [struct.pack("<I", side - 1)[:3] for side in image.size]
-        flags = WEBP_HAS_XMP | (WEBP_HAS_ALPHA if image.mode == "RGBA" else 0)
+    try:
+        with Image.open(file, formats=("WEBP",)) as image:
+            sides = [struct.pack("<I", side - 1)[:3] for side in image.size]
+            flags = WEBP_HAS_XMP | (WEBP_HAS_ALPHA if image.mode == "RGBA" else 0)
+    except OSError:
+        raise OutputError(NEITHER) from None
     header = struct.pack("<4sIB3x", b"VP8X", 10, flags) + b"".join(sides)
     file.seek(12)
     _put(file, 12, header + file.read())
@@ -208,10 +216,7 @@ def _digest(file: BinaryIO, start: int, packet: bytes, digest: str) -> str:
 
 def _packets(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
     """Where a file's XMP packets begin, and each of them."""
-    status = os.fstat(file.fileno())
-    if not stat.S_ISREG(status.st_mode):
-        raise ValueError("it is not a regular file")
-    if status.st_size == 0:
+    if os.fstat(file.fileno()).st_size == 0:
         return
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         start: int | None = None
