@@ -6,7 +6,7 @@ Each run is a process of its own; wall seconds, processor seconds and peak memor
 
 A portrait's features are not kept on disk from one process to the next. Reading them would save about
 0.4 of the 0.8 processor seconds that a first frame takes, but only for a photo that was animated
-before, for 15 MB a photo; and what a person's face comes to has no place in a cache nobody asked for.
+before, for 29 MB a photo; and what a person's face comes to has no place in a cache nobody asked for.
 """
 
 from __future__ import annotations

@@ -28,6 +28,7 @@ LAYERS = (
         "progress",
         "provenance",
         "streams",
+        "xmp",
     ),
     ("runtimes",),
     ("animator",),

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import io
 import os
+import time
+import tracemalloc
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageSequence
+from PIL.PngImagePlugin import PngInfo
 
 import moue
 from moue.errors import OutputError, PhotoError
-from moue.provenance import COMPOSITE, LONGEST, Mark, mark_file
+from moue.provenance import COMPOSITE, Mark, mark_file
 from moue.video import read_frames, write_frames
+from moue.xmp import CHUNK, LONGEST, MOST
 
 MINE = Mark(COMPOSITE, f"moue {moue.__version__}", True)
 STILLS = {
@@ -87,10 +91,10 @@ def test_every_byte_counts(tmp_path, kind):
     path = written(tmp_path, kind)
     data = path.read_bytes()
     start, end = data.index(b"<?xpacket begin"), data.index(b'<?xpacket end="r"?>') + 19
-    checksum = range(end, end + 4) if kind == "png" else ()
     name = data.index(b"moue 0.")
-    for at in (*range(20, start, 97), start - 1, name, *range(end, len(data), 97), len(data) - 1):
-        if at not in checksum and at not in range(end - 19, end):
+    begin, close = data.index(b"<x:xmpmeta"), data.index(b"</x:xmpmeta>")
+    for at in (*range(20, begin, 97), start, name, *range(close + 12, end + 8), len(data) - 1):
+        if at < len(data):
             changed = bytearray(data)
             changed[at] ^= 1
             path.write_bytes(changed)
@@ -106,10 +110,8 @@ def test_every_byte_counts(tmp_path, kind):
 @pytest.mark.parametrize("digest", ["", "0" * 64, "é" * 64])
 def test_a_digest_that_is_none(tmp_path, digest):
     path = tmp_path / "any.bin"
-    source = f'i:DigitalSourceType="{TERM.format("compositeSynthetic")}"'
-    path.write_bytes(
-        xmp("", f'{source} xmlns:m="urn:moue:provenance#" m:sha256="{digest}"') + b"the rest"
-    )
+    digest = f'xmlns:m="urn:moue:provenance#" m:sha256="{digest}"'
+    path.write_bytes(xmp("", f"{says('compositeSynthetic')} {digest}") + b"the rest")
     assert moue.verify(path) == Mark("compositeSynthetic", "", False)
 
 
@@ -123,73 +125,88 @@ def test_another_picture_under_the_same_mark(tmp_path):
     assert moue.verify(path) == Mark(MINE.source, MINE.tool, False)
 
 
-def xmp(inner: str, attributes: str = "", before: str = "") -> bytes:
+def xmp(inner: str, attributes: str = "") -> bytes:
     return (
-        f'<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>{before}'
         '<x:xmpmeta xmlns:x="adobe:ns:meta/">'
         '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
         '<rdf:Description rdf:about="" xmlns:i="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"'
         f' xmlns:xmp="http://ns.adobe.com/xap/1.0/" {attributes}>{inner}</rdf:Description>'
-        '</rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
+        "</rdf:RDF></x:xmpmeta>"
     ).encode()
+
+
+def says(term: str) -> str:
+    return f'i:DigitalSourceType="{TERM.format(term)}"'
 
 
 TERM = "http://cv.iptc.org/newscodes/digitalsourcetype/{}"
 
 
 @pytest.mark.parametrize(
-    ("packet", "wanted"),
+    ("element", "wanted"),
     [
         (
             xmp(
-                f"<i:DigitalSourceType>\n {TERM.format('trainedAlgorithmicMedia')} </i:DigitalSourceType>"
-                "<xmp:CreatorTool>Brush\x85 2</xmp:CreatorTool>"
+                f"<!-- by hand --><i:DigitalSourceType>\n {TERM.format('trainedAlgorithmicMedia')} "
+                "</i:DigitalSourceType><xmp:CreatorTool>Brush\x85 2</xmp:CreatorTool>"
             ),
             Mark("trainedAlgorithmicMedia", "Brush 2", None),
         ),
+        (xmp("", says("compositeSynthetic")), Mark("compositeSynthetic", "", None)),
         (
-            xmp("", f'i:DigitalSourceType="{TERM.format("compositeSynthetic")}"'),
-            Mark("compositeSynthetic", "", None),
+            xmp(f'<i:DigitalSourceType rdf:resource="{TERM.format("algorithmicMedia")}/"/>'),
+            Mark("algorithmicMedia", "", None),
         ),
-        (xmp("", f'i:DigitalSourceType="{TERM.format("digitalCapture")}"'), None),
+        (
+            xmp("", says("algorithmicMedia").replace("http:", "https:")),
+            Mark("algorithmicMedia", "", None),
+        ),
+        (xmp("", says("digitalCapture")), None),
         (xmp("", 'xmp:CreatorTool="moue 0.1.0"'), None),
         (xmp("<i:DigitalSourceType>"), None),  # damaged
+        (b"<x:xmpmeta>" + xmp("", says("virtualRecording")), Mark("virtualRecording", "", None)),
         (
-            xmp(
-                "<i:DigitalSourceType>&a;</i:DigitalSourceType>",
-                before=f'<!DOCTYPE x [<!ENTITY a "{TERM.format("compositeSynthetic")}">]>',
-            ),
-            None,
-        ),
-        (
-            xmp("", 'xmp:CreatorTool="x"')
-            + xmp("", f'i:DigitalSourceType="{TERM.format("virtualRecording")}"'),
+            xmp("", 'xmp:CreatorTool="x"') + xmp("", says("virtualRecording")),
             Mark("virtualRecording", "", None),
         ),
-        (
-            b"<?xpacket begin="
-            + xmp("", f'i:DigitalSourceType="{TERM.format("virtualRecording")}"'),
-            Mark("virtualRecording", "", None),
-        ),
-        (
-            xmp(" " * LONGEST, f'i:DigitalSourceType="{TERM.format("virtualRecording")}"'),
-            None,
-        ),
+        (xmp(" " * (LONGEST - 1000), says("virtualRecording")), Mark("virtualRecording", "", None)),
+        (xmp(" " * LONGEST, says("virtualRecording")), None),
         (b"", None),
     ],
 )
-def test_what_other_programs_say(tmp_path, packet, wanted):
+@pytest.mark.parametrize("before", [0, 1000, CHUNK - 5, CHUNK - 300, 3 * CHUNK - 3])
+def test_what_other_programs_say(tmp_path, element, wanted, before):
     path = tmp_path / "any.bin"
-    path.write_bytes(packet)
-    assert moue.verify(path) == wanted
-    path.write_bytes(os.urandom(1000) + packet + os.urandom(1000))
+    path.write_bytes(os.urandom(before) + element + os.urandom(1000))
     assert moue.verify(path) == wanted
 
 
-def test_many_beginnings_take_no_time(tmp_path):
-    path = tmp_path / "hostile.bin"
-    path.write_bytes(200_000 * b"<?xpacket begin=" + 200_000 * b"<?xpacket end=")
+def test_entities_are_left_alone(tmp_path):
+    path = tmp_path / "any.bin"
+    entity = f'<!DOCTYPE x [<!ENTITY a "{TERM.format("compositeSynthetic")}">]>'
+    path.write_bytes(xmp(f"{entity}<i:DigitalSourceType>&a;</i:DigitalSourceType>"))
     assert moue.verify(path) is None
+
+
+@pytest.mark.parametrize(
+    "piece", [b"<x:xmpmeta", b"</x:xmpmeta>", b"<x:xmpmeta>&</x:xmpmeta>", xmp("<a/>" * 16000)]
+)
+def test_hostile_files_take_no_time(tmp_path, piece):
+    path = tmp_path / "hostile.bin"
+    path.write_bytes(piece * (4 * MOST // len(piece)))
+    started = time.process_time()
+    assert moue.verify(path) is None
+    assert time.process_time() - started < 3
+
+
+def test_a_large_file_takes_no_memory(tmp_path):
+    path = tmp_path / "large.bin"
+    with path.open("wb") as file:
+        file.truncate(100 * CHUNK)
+    tracemalloc.start()
+    assert moue.verify(path) is None
+    assert tracemalloc.get_traced_memory()[1] < 8 * CHUNK
+    tracemalloc.stop()
 
 
 def test_a_file_that_cannot_be_read(tmp_path):
@@ -206,14 +223,48 @@ def test_what_cannot_be_marked_stays_as_it_was(tmp_path):
     with pytest.raises(OutputError, match="XMP metadata already"):
         moue.mark(path)
     assert path.read_bytes() == marked
-    text = tmp_path / "notes.txt"
-    text.write_bytes(b"none")
-    with pytest.raises(OutputError, match="only a PNG, JPEG, WebP, GIF or MP4"):
-        moue.mark(text)
-    assert text.read_bytes() == b"none"
-    with pytest.raises(OutputError, match="no file"):
-        moue.mark(tmp_path / "none.png")
-    assert sorted(tmp_path.iterdir()) == sorted([path, text])
+    (tmp_path / "loop").symlink_to("loop")
+    for name, words in (
+        *(("none.png", "no file"), ("a\0b", "null byte"), ("x" * 300, "too long")),
+        ("loop", "cannot read|no file"),
+    ):
+        with pytest.raises(OutputError, match=words):
+            moue.mark(tmp_path / name)
+    assert {each.name for each in tmp_path.iterdir()} == {path.name, "loop"}
+
+
+@pytest.mark.parametrize("kind", ["png", "jpg", "webp"])
+def test_anothers_xmp_is_not_doubled(tmp_path, kind):
+    path = tmp_path / f"theirs.{kind}"
+    bare = b'<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"/>'
+    text = PngInfo()
+    text.add_itxt("XML:com.adobe.xmp", bare.decode(), zip=True)
+    given = {"pnginfo": text} if kind == "png" else {"xmp": bare}
+    Image.fromarray(frames(1)[0]).save(path, **given)
+    with pytest.raises(OutputError, match="XMP metadata already"):
+        moue.mark(path)
+
+
+def test_exif_stays_first(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(frames(1)[0]).save(tmp_path / "a.jpg", exif=exif)
+    moue.mark(tmp_path / "a.jpg")
+    data = (tmp_path / "a.jpg").read_bytes()
+    assert data.index(b"Exif\0\0") < data.index(b"http://ns.adobe.com/xap/1.0/\0")
+    with Image.open(tmp_path / "a.jpg") as image:
+        assert image.getexif()[0x0112] == 6
+
+
+def test_a_damaged_clip_is_not_marked(tmp_path):
+    path = written(tmp_path, "mp4")
+    data = path.read_bytes().partition(b"<?xpacket")[0][:-24]  # without the mark's box
+    path.write_bytes(data[:-10])
+    with pytest.raises(OutputError, match="or damaged"):
+        moue.mark(path)
+    path.write_bytes(data)
+    moue.mark(path)
+    assert moue.verify(path) == MINE
 
 
 @pytest.mark.parametrize(
@@ -222,6 +273,11 @@ def test_what_cannot_be_marked_stays_as_it_was(tmp_path):
         *(b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"GIF89a", b"\0\0\0\x18ftyp"),
         b"RIFF\x20\0\0\0WEBPVP8X",
         b"RIFF\x20\0\0\0WEBPVP8 " + bytes(30),
+        *(
+            b"GIF89a" + bytes(40),
+            b"\x89PNG\r\n\x1a\n" + bytes(40),
+            b"\xff\xd8\xff\xe0" + b"\xff" * 40,
+        ),
     ],
 )
 def test_stubs_of_pictures(tmp_path, stub):
