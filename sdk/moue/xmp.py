@@ -42,7 +42,7 @@ def elements(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
             done = at + found.end()
             if not found[0].startswith(b"</"):
                 begin = at + found.start()
-            elif begin is not None and done - begin <= LONGEST:
+            elif begin is not None and begin >= max(at, done - LONGEST):
                 seen += max(done - begin, LEAST)
                 if seen > MOST:
                     return
