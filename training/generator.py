@@ -70,7 +70,7 @@ EDGE_LEVELS = (
     Level(8, 192, 160, True, rank=80),
     Level(16, 160, 128, True, rank=64),
     Level(32, 96, 80, True),
-    Level(64, 48, 32, False),
+    Level(64, 48, 32, True),
     Level(128, 24, 16, False),
 )
 

@@ -128,17 +128,20 @@ def test_more_is_further(teacher, fit, to_layer):
     assert all(b > a + 0.3 for a, b in pairwise(moved))
 
 
-def test_an_eye_that_widens_keeps_its_iris_round(teacher, fit, to_layer):
+def test_an_eye_that_widens_has_a_larger_iris_as_round_as_before(teacher, fit, to_layer):
     wide = render(teacher, fit, to_layer, eyeWideLeft=1.0)
     middle, radius = iris(fit, to_layer)
     rows, columns = np.nonzero(wide.mask > 0.5)
-    assert len(rows) > 10
-    assert np.hypot(columns + 0.5 - middle[0], rows + 0.5 - middle[1]).min() > 0.8 * radius
+    assert len(rows) > 5
+    assert np.hypot(columns + 0.5 - middle[0], rows + 0.5 - middle[1]).min() > radius
     assert rows.max() < middle[1]  # white shows above it, where the lid has gone up
     _, away, shown = iris_seen(fit, to_layer, wide, {})
     lower = np.arange(SIZE)[:, None] + 0.5 > middle[1]
-    np.testing.assert_allclose(shown[(away < 0.9) & lower], away[(away < 0.9) & lower], atol=0.02)
-    assert shown[away < 0.9].max() < 1  # and its hidden upper part is made of what the photo shows
+    whole = (away < 0.7) & lower
+    np.testing.assert_allclose(1.25 * shown[whole], away[whole], atol=0.02)
+    assert (
+        shown[away < 0.9].max() < 0.8
+    )  # and its hidden upper part is made of what the photo shows
 
 
 def test_a_closed_eye_looks_nowhere(teacher, fit, to_layer):

@@ -255,9 +255,10 @@ def draw_actions(random: Random) -> NDArray[np.float32]:
         for ways in (("look up", "look down"), ("look left", "look right")):
             both = [ACTIONS.index(name) for name in LOOKS[ways[random.integers(2)]]]
             actions[both] = random.uniform(0.2, 1) if random.random() < 0.6 else 0.0
-    if random.random() < 0.3:  # small, and asked for more than any other
+    if random.random() < 0.35:  # lids: small, and seen more than anything else
         actions *= random.random() < 0.75
-        lids = [ACTIONS.index("eyeBlinkLeft"), ACTIONS.index("eyeBlinkRight")]
+        name = "eyeBlink" if random.random() < 0.75 else "eyeWide"
+        lids = [ACTIONS.index(f"{name}{side}") for side in ("Left", "Right")]
         actions[lids if random.random() < 0.6 else lids[random.integers(2)]] = random.uniform(
             0.2, 1
         )

@@ -65,6 +65,11 @@ class Eye(NamedTuple):
         return _INDEX[f"eyeBlink{self.side}"]
 
     @property
+    def wide(self) -> int:
+        """The number of this eye's `eyeWide`."""
+        return _INDEX[f"eyeWide{self.side}"]
+
+    @property
     def raised(self) -> list[int]:
         """The numbers of what raises this eye's brow."""
         return [_INDEX["browInnerUp"], _INDEX[f"browOuterUp{self.side}"]]

@@ -1,7 +1,7 @@
 """Gaze: irises that turn behind lids which stay, and the white of the eye where they have been.
 
 An iris is carried whole, what lids hid of it made of what they did not. What it uncovers is painted:
-a photo does not show the white behind it.
+a photo does not show the white behind it. Where lids widen it grows with them, but stays round.
 """
 
 from __future__ import annotations
@@ -33,6 +33,9 @@ _WHITE = 0.6  # of what is seen of it, so much has less blue than what counts
 _FEW = 6  # pixels of it that a colour may be taken from
 _UNSEEN = 0.75  # of a white that no photo shows, next to the skin's own brightness
 _LEAST_SEEN = 0.4  # radii of an iris that its other part is made of, at least
+_GROWTH = (
+    0.25  # by so much an iris is drawn larger where lids are wide: less white has to be painted
+)
 _STEPS = 16  # that its way is tried in, for the longest that still shows the eye and not a lid
 _SHADE = (0.7, 0.5)  # that lids cast on the white at its edge: how dark, radii over which
 _INDEX = {name: index for index, name in enumerate(ACTIONS)}
@@ -118,13 +121,16 @@ def turn_iris(
     lids = opening[window].astype(np.float32)
     open_ = np.asarray(cv2.GaussianBlur(lids, (0, 0), soft), np.float32)
     here = np.stack(np.meshgrid(*(np.arange(n) + 0.5 for n in mask.shape[::-1])), -1)
-    offset = here - middle - way
-    away = np.linalg.norm(offset, axis=-1)
     upwards = upwards / np.linalg.norm(upwards)
+    grown = 1 + _GROWTH * float(actions[eye.wide])
+    offset = (here - middle - way) / grown
+    away = np.linalg.norm(offset, axis=-1)
     height = offset @ upwards
-    above, below = (_hidden(eyeball, lids, middle, way, side * upwards, radius) for side in (1, -1))
+    above, below = (
+        _hidden(eyeball, lids, middle, way, side * upwards, radius, grown) for side in (1, -1)
+    )
     nearer = np.where(height > 0, above, below) * height
-    pull = -way - nearer[..., None] * upwards - flow
+    pull = middle + offset - nearer[..., None] * upwards - here - flow
     furthest = float(np.linalg.norm(pull[away < radius], axis=-1).max(initial=0))
     loose = np.clip((away - radius) / max(_LET_GO * furthest, 1e-3), 0, 1)
     along = open_ * (1 - loose * loose * (3 - 2 * loose))
@@ -153,10 +159,11 @@ def _hidden(
     way: NDArray[np.float64],
     towards: NDArray[np.float64],
     radius: float,
+    grown: float,
 ) -> float:
     """The share of an iris, from its middle towards one lid, that shows now and the photo does not."""
     seen = _reach(eyeball, middle, towards, radius)
-    shows = _reach(opening, middle + way, towards, radius)
+    shows = _reach(opening, middle + way, towards, grown * radius) / grown
     made_of = max(seen, _LEAST_SEEN * radius)
     return 1 - made_of / max(made_of, shows)
 
