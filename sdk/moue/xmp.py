@@ -12,8 +12,8 @@ from typing import BinaryIO
 from moue.errors import OutputError
 
 BORDER = re.compile(rb"<x:xmpmeta|</x:xmpmeta>")
-LONGEST = 1 << 20  # bytes of an element that is looked at
-MOST, LEAST = 1 << 22, 1 << 8  # bytes of all that are, each counted as so many at least
+LONGEST = 1 << 20  # bytes of a file's elements, of all together, that are looked at
+LEAST = 1 << 8  # bytes that each counts as, at least
 CHUNK = 1 << 20  # bytes of a file that are read at a time
 RDF_RESOURCE = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}resource"
 
@@ -44,7 +44,7 @@ def elements(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
                 begin = at + found.start()
             elif begin is not None and begin >= max(at, done - LONGEST):
                 seen += max(done - begin, LEAST)
-                if seen > MOST:
+                if seen > LONGEST:
                     return
                 yield begin, window[begin - at : found.end()]
                 begin = None
