@@ -28,9 +28,7 @@ from moue.expressions import (
     saved_expressions,
 )
 from moue.provenance import Mark, mark, verify
-from moue.version import VERSION
-
-__version__ = VERSION
+from moue.version import VERSION as __version__
 
 __all__ = [
     "ActionCurve",

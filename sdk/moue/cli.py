@@ -23,6 +23,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import NoReturn
 
+from moue import provenance
 from moue.actions import ActionCurve, Expression, action_vector, mirrored, parse_fps
 from moue.animator import Animator
 from moue.bundle import Bundle, load_bundle
@@ -215,8 +216,6 @@ def doctor(arguments: argparse.Namespace) -> int:
 
 def verify(arguments: argparse.Namespace) -> int:
     """`moue verify`: one line on standard output, and exit code 0, 3 or 4."""
-    from moue import provenance
-
     mark = provenance.verify(arguments.file)
     if mark is None:
         print_line("not marked as synthetic")

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from moue.errors import OutputError
+from moue.errors import OutputError, reason_of
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -95,7 +95,7 @@ def disk_failures(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise OutputError(
-            f"could not write {path}: {error.strerror or error}; it was left as it was"
+            f"could not write {path}: {reason_of(error)}; it was left as it was"
         ) from error
 
 

@@ -35,15 +35,14 @@ SYNTHETIC = (  # the IPTC's terms for what no camera saw as it is
     "virtualRecording",
 )
 IPTC = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
-XMP = "http://ns.adobe.com/xap/1.0/"
 MOUE = "urn:moue:provenance#"
 BEGIN = '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n'.encode()
 END = b'\n<?xpacket end="r"?>'
 NO_DIGEST = b"0" * 64
 ELEMENT = f"""<x:xmpmeta xmlns:x="adobe:ns:meta/">
- <rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+ <rdf:RDF xmlns:rdf="{xmp.RDF}">
   <rdf:Description rdf:about=""
-    xmlns:xmp="{XMP}" xmp:CreatorTool="moue {VERSION}"
+    xmlns:xmp="{xmp.XMP}" xmp:CreatorTool="moue {VERSION}"
     xmlns:Iptc4xmpExt="{IPTC}" Iptc4xmpExt:DigitalSourceType="{SOURCE_TYPES}{COMPOSITE}"
     xmlns:moue="{MOUE}" moue:sha256="{NO_DIGEST.decode()}"/>
  </rdf:RDF>
@@ -86,7 +85,7 @@ def verify(path: str | os.PathLike[str]) -> Mark | None:
                 intact = (
                     None if digest is None else _is_intact(file, start, element, digest.encode())
                 )
-                tool = filter(str.isprintable, fields.get(f"{{{XMP}}}CreatorTool", ""))
+                tool = filter(str.isprintable, fields.get(f"{{{xmp.XMP}}}CreatorTool", ""))
                 return Mark(source, "".join(tool)[:80], intact)
     except (OSError, ValueError) as error:
         raise PhotoError(f"cannot read {path}: {reason_of(error)}") from None

@@ -15,13 +15,13 @@ BORDER = re.compile(rb"<x:xmpmeta|</x:xmpmeta>")
 LONGEST = 1 << 20  # bytes of a file's elements, of all together, that are looked at
 LEAST = 1 << 8  # bytes that each counts as, at least
 CHUNK = 1 << 20  # bytes of a file that are read at a time
-RDF_RESOURCE = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}resource"
+RDF, XMP = "http://www.w3.org/1999/02/22-rdf-syntax-ns#", "http://ns.adobe.com/xap/1.0/"
 
 PNG, GIF, JPEG = b"\x89PNG\r\n\x1a\n", b"GIF8", b"\xff\xd8\xff"
 PNG_HEADER = 33  # bytes up to the end of its first chunk, which has to stay the first
 PNG_NAME = b"XML:com.adobe.xmp\0"
 PNG_TEXT = b"iTXt" + PNG_NAME + b"\0\0\0\0"  # neither compressed nor translated
-JPEG_NAME = b"http://ns.adobe.com/xap/1.0/\0"
+JPEG_NAME = XMP.encode() + b"\0"
 JFIF, EXIF = re.compile(rb"\xff\xe0"), re.compile(rb"\xff\xe1..Exif\0\0", re.DOTALL)  # stay first
 GIF_NAME = b"XMP DataXMP"
 GIF_TRAILER = bytes([1, *range(255, -1, -1), 0])  # who skips the packet by blocks ends behind it
@@ -62,7 +62,9 @@ def values(element: bytes) -> dict[str, str]:
     except (ElementTree.ParseError, ValueError, LookupError):  # the last two of odd encodings
         return {}
     found = {name: value for node in nodes for name, value in node.attrib.items()}
-    texts = ((node.tag, node.get(RDF_RESOURCE) or (node.text or "").strip()) for node in nodes)
+    texts = (
+        (node.tag, node.get(f"{{{RDF}}}resource") or (node.text or "").strip()) for node in nodes
+    )
     return found | {name: text for name, text in texts if text}
 
 

@@ -139,9 +139,7 @@ def test_an_eye_that_widens_has_a_larger_iris_as_round_as_before(teacher, fit, t
     lower = np.arange(SIZE)[:, None] + 0.5 > middle[1]
     whole = (away < 0.7) & lower
     np.testing.assert_allclose(1.25 * shown[whole], away[whole], atol=0.02)
-    assert (
-        shown[away < 0.9].max() < 0.8
-    )  # and its hidden upper part is made of what the photo shows
+    assert shown[away < 0.9].max() < 0.8  # its hidden upper part is of what the photo shows
 
 
 def test_a_closed_eye_looks_nowhere(teacher, fit, to_layer):
