@@ -43,6 +43,17 @@ from training.teacher.turn import Turner
 
 DEGREES = tuple(k / 10 for k in range(11))
 TURNS = {f"{name} {way:+g}": turn for turn in turns(ACTIONS) for name, way in turn.items()}
+# Actions apart from those that an expression brings along: what was learned together must come singly.
+_CLOSED_SMILE = {
+    f"{name}{side}": weight
+    for name, weight in (("mouthSmile", 1.0), ("cheekSquint", 0.8), ("eyeSquint", 0.5))
+    for side in ("Left", "Right")
+}
+MIXES: dict[str, dict[str, float]] = {
+    "smile, lips together": _CLOSED_SMILE,
+    "the same, headYaw +1": {**_CLOSED_SMILE, "headYaw": 1.0},
+    "jaw open, brows down": {"jawOpen": 0.6, "browDownLeft": 1.0, "browDownRight": 1.0},
+}
 CONTROL_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 STRIP = 12  # frames
 ACROSS = 9  # actions in a row
@@ -82,7 +93,7 @@ class Report:
             f"| {f['share']:.2f} | {f['spearman']:.3f} |"
             for f in self.figures
         ]
-        lines += ["", "| expression | SSIM to the teacher | PSNR to the teacher |", "|---|---|---|"]
+        lines += ["", "| actions | SSIM to the teacher | PSNR to the teacher |", "|---|---|---|"]
         lines += [
             f"| {name} | {row['ssim']:.3f} | {row['psnr']:.1f} dB |"
             for name, row in self.teacher.items()
@@ -158,6 +169,9 @@ def evaluate(
                     shown = [look(portrait, frame, side) for frame in frames]
                     smile_ssim.append(best_likeness(shown, real, inside))
             rows.append(row)
+            for name, weights in MIXES.items():
+                mixed = look(portrait, animator.frame(portrait, weights))
+                likeness[name].append(similarity(mixed, *taught(weights)))
             if set(HEAD_TURNS) <= set(animator.actions):
                 frames = list(animator.frames(portrait, list(TURNS.values())))
                 poses = [look(portrait, frame) for frame in frames]

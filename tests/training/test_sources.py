@@ -96,6 +96,18 @@ def test_drawn_actions_stay_in_range_and_vary():
     assert np.delete(drawn[turning], head, 1).any(1).mean() > 0.4, "often with an expression"
 
 
+def test_no_action_of_an_expression_comes_with_another_only():
+    random = np.random.default_rng(0)
+    drawn = np.stack([draw_actions(random) for _ in range(1500)])
+    smile, cheek, jaw = (
+        drawn[:, ACTIONS.index(name)] for name in ("mouthSmileLeft", "cheekSquintLeft", "jawOpen")
+    )
+    both = (smile > 0.2) & (cheek > 0.2)
+    assert both.sum() > 20
+    assert 0.05 < (jaw[both] == 0).mean() < 0.5
+    assert 0.1 < (jaw[both] > 0.4).mean() < 0.5
+
+
 def test_a_head_turns_in_a_sample_and_the_other_way_in_a_mirrored_one(source):
     def nose(sample: Sample) -> NDArray[np.float32]:
         rest, turned = sample.landmarks[:2, 30, 0]
@@ -146,8 +158,21 @@ def test_pairs_pull_towards_the_real_photograph(face, teacher):
     sample = source.sample(np.random.default_rng(0))
     assert sample.has_real.tolist() == [1.0, 0.0]
     turned, straight = sample.photo[::-1], sample.photo  # its channels are turned
+    assert sample.actions[0, ACTIONS.index("jawOpen")] > 0  # its lips are apart in both
     shifted = np.abs(sample.real[0] - turned).mean()  # by the 2 px it was aligned by, no more
     assert shifted < 0.5 * np.abs(sample.real[0] - straight).mean()
+
+
+def test_a_smile_with_closed_lips_asks_for_no_open_jaw(face, teacher):
+    landmarks = face.landmarks.copy()
+    landmarks[14] = landmarks[13]
+    scores = {"mouthSmileLeft": 0.8, "mouthSmileRight": 0.8}
+    smiling = FaceCrop(
+        "someone_smile", "someone", False, face.photo, face.square, landmarks, scores
+    )
+    sample = PairSource([face, smiling], teacher, SIZE, 2, False).sample(np.random.default_rng(0))
+    assert (sample.actions[:, ACTIONS.index("jawOpen")] == 0).all()
+    assert sample.actions[0, ACTIONS.index("mouthSmileLeft")] == 1
 
 
 def test_a_smile_is_brought_to_rest_and_the_photograph_is_the_target(face, teacher):

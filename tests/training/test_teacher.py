@@ -183,6 +183,11 @@ def test_teeth_are_bright_and_the_cheeks_shade_them():
     assert front.min() > 0.7
     assert picture[:, int(0.35 * height), 4].max() < 0.6
     np.testing.assert_allclose(picture, picture[..., ::-1], atol=0.02)  # as mirroring assumes
+    row = picture[:, int(0.38 * height)].mean(0)
+    beside = row[width // 2 - 3 : width // 2 + 3]  # where the first two teeth meet
+    assert 0.7 < beside.min() / row.max() < 0.95  # they touch: a shade, not a gap
+    neck = picture[:, int(0.16 * height), width // 2]
+    assert neck[0] > 1.3 * neck[1]  # between their necks, gum
     card = make_card()
     assert (card.uv[card.jaw, 1] > card.uv[~card.jaw, 1].max()).all()
 

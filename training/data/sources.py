@@ -28,7 +28,7 @@ from training.teacher.folds import smile_folds
 from training.teacher.gaze import LOOKS
 from training.teacher.glasses import held, put_on
 from training.teacher.head import EYES_ALIKE, fit_similarity, load_head
-from training.teacher.render import Teacher
+from training.teacher.render import Teacher, lips_apart
 from training.teacher.rest import at_rest
 from training.teacher.turn import Turner
 
@@ -107,6 +107,8 @@ class PairSource:
         moved, to_neutral = align(smile, neutral)
         degree = pair_degree(neutral, smile)
         peak = np.asarray(action_vector(EXPRESSIONS["happy"], ACTIONS)) * np.float32(degree)
+        if not lips_apart(smile.landmarks):
+            peak[ACTIONS.index("jawOpen")] = 0.0
         real = view.resample(view.shade(smile.photo), to_neutral)
         asked, layers, meshes, reals = [], [], [], []
         for k in range(self.vectors):
@@ -129,9 +131,7 @@ class SmileSource:
         self, faces: Sequence[FaceCrop], teacher: Teacher, size: int, vectors: int, augment: Augment
     ) -> None:
         self.faces = [
-            face
-            for face in faces
-            if smile_degree(face) > 0.5 and teacher.fit(face.photo, face.landmarks).shows_mouth
+            face for face in faces if smile_degree(face) > 0.5 and lips_apart(face.landmarks)
         ]
         self.teacher, self.size, self.vectors, self.augment = teacher, size, vectors, augment
 
@@ -231,14 +231,25 @@ def ask_single(random: Random, actions: NDArray[np.float32], least: float) -> No
         actions[MIRRORED[index]] = weight
 
 
+def taken_apart(random: Random, weights: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The actions of an expression, each of them or not, at any weight: none implies another.
+
+    A mouth that learned smiles from laughs alone parts its lips as soon as cheeks rise too.
+    """
+    own = random.uniform(0.1, 1, len(ACTIONS)) * (random.random(len(ACTIONS)) < 0.65)
+    return np.where(weights > 0, own[np.minimum(MIRRORED, np.arange(len(ACTIONS)))], 0)
+
+
 def draw_actions(random: Random) -> NDArray[np.float32]:
-    """An action vector: an expression, a few single actions, or both, at any degree."""
+    """An action vector: an expression or parts of it, a few single actions, or both, at any degree."""
     actions = np.zeros(len(ACTIONS), np.float32)
     kind = random.random()
     if kind < 0.6:
         for share in (1.0, 0.5)[: 2 if random.random() < 0.2 else 1]:
             name = list(EXPRESSIONS)[random.integers(len(EXPRESSIONS))]
-            weights = action_vector(EXPRESSIONS[name], ACTIONS)
+            weights = np.asarray(action_vector(EXPRESSIONS[name], ACTIONS))
+            if random.random() < 0.5:
+                weights = taken_apart(random, weights)
             degree = share * random.uniform(0.1, 1.0) ** 0.6
             actions += np.float32(degree) * weights * random.uniform(0.85, 1.15, len(ACTIONS))
     if kind > 0.5:
@@ -255,9 +266,9 @@ def draw_actions(random: Random) -> NDArray[np.float32]:
         for ways in (("look up", "look down"), ("look left", "look right")):
             both = [ACTIONS.index(name) for name in LOOKS[ways[random.integers(2)]]]
             actions[both] = random.uniform(0.2, 1) if random.random() < 0.6 else 0.0
-    if random.random() < 0.35:  # lids: small, and seen more than anything else
+    if random.random() < 0.4:  # lids: small, and seen more than anything else
         actions *= random.random() < 0.75
-        name = "eyeBlink" if random.random() < 0.75 else "eyeWide"
+        name = "eyeBlink" if random.random() < 0.6 else "eyeWide"
         lids = [ACTIONS.index(f"{name}{side}") for side in ("Left", "Right")]
         actions[lids if random.random() < 0.6 else lids[random.integers(2)]] = random.uniform(
             0.2, 1

@@ -39,9 +39,14 @@ _ROWS = (
 )
 _UPPER_GUM, _UPPER_EDGE, _LOWER_EDGE, _LOWER_GUM = 0.12, 0.48, 0.73, 0.90
 
-_ENAMEL = np.array((0.95, 0.92, 0.86))
-_GAP = np.array((0.52, 0.36, 0.31))
-_GUM = np.array((0.72, 0.43, 0.41))
+_POINTED = (0.02, 0.04, 0.10, 0.08, 0.05, 0.03)  # how far a tooth's corners end short of its middle
+_CONTACT = 0.42  # of a tooth's length from the gum, from where it touches the next
+_NECK, _CORNER = 0.12, 0.5  # of its half width, by which its neck and its edge are narrower
+
+# Of the first, the second, and of those from the canine on.
+_ENAMEL = np.array(((0.96, 0.94, 0.89), (0.945, 0.92, 0.865), (0.925, 0.89, 0.825)))
+_CLEAR = np.array((0.86, 0.87, 0.86))  # at the edge, where there is enamel alone
+_GUM = np.array((0.69, 0.42, 0.41))
 _DARK = np.array((0.17, 0.06, 0.06))
 _TONGUE = np.array((0.70, 0.40, 0.39))
 
@@ -134,21 +139,30 @@ def _draw_row(
     bounds = np.concatenate([[0], np.cumsum(widths)])
     tooth = np.clip(np.searchsorted(bounds, away) - 1, 0, len(widths) - 1)
     middle, width = (bounds[:-1] + bounds[1:])[tooth] / 2, np.array(widths)[tooth]
-    side = (away - middle) / (width / 2)  # -1 … 1 across a tooth
-    short = np.array(ends)[tooth]
-    length = (1 - short) * (edge - gum)
+    side = np.abs(away - middle) / (width / 2)  # 0 in a tooth's middle, 1 where it meets the next
+    length = (1 - np.array(ends)[tooth]) * (edge - gum)
     up = (v - gum) / length  # 0 at the gum, 1 at the edge
-    scallop = 0.10 * (1 - side**2) - 0.02
-    belly = 0.97 - 0.10 * np.clip(0.45 - up, 0, 1)  # half-width: narrower at the neck
-    rounding = np.clip((up - 0.86) / 0.14, 0, 1) ** 2 * 0.22
-    inside = (np.abs(side) < belly - rounding) & (up > -scallop) & (up < 1 - 0.03 * side**2)
-    light = (1 - 0.16 * np.abs(side) ** 3) * (0.90 + 0.10 * np.clip(up * 2.5, 0, 1))
-    light *= 1 - 0.10 * np.clip((up - 0.88) / 0.12, 0, 1)
-    between = (up > -0.25) & (up < 0.94)
-    gums = up <= np.where(inside, -scallop, 0.16 * np.abs(side) ** 6)
-    picture[between] = _GAP
-    picture[gums] = _GUM * (0.86 + 0.14 * np.cos(np.pi * side))[gums][:, None]
-    picture[inside] = (_ENAMEL * light[..., None])[inside]
+    neck = _NECK * np.clip(1 - up / _CONTACT, 0, 1) ** 1.5
+    corner = _CORNER * (1 - np.sqrt(1 - np.clip((up - 0.7) / 0.3, 0, 1) ** 3))
+    inside = (
+        (side < 1 - neck - corner)
+        & (up > 0.02 - 0.12 * (1 - side**2))
+        & (up < 1 - np.array(_POINTED)[tooth] * side**1.5)
+    )
+    gums = ~inside & (up < _CONTACT)
+    between = 1 - 0.2 * _smooth((side - 0.3) / 0.7) * _smooth(up / _CONTACT)
+    picture[gums] = (_GUM * between[..., None])[gums]
+    light = (1 - 0.08 * side**2) * (1 - 0.14 * np.clip(1 - up / 0.3, 0, 1))
+    light *= 1 - 0.14 * _smooth((side - 0.75) / 0.25) ** 2  # a tooth's flanks turn away
+    enamel = _ENAMEL[np.minimum(tooth, len(_ENAMEL) - 1)]
+    enamel = enamel + 0.7 * _smooth((up - 0.8) / 0.2)[..., None] * (_CLEAR - enamel)
+    picture[inside] = (enamel * light[..., None])[inside]
+
+
+def _smooth(share: NDArray[np.float64]) -> NDArray[np.float64]:
+    """0 to 1 as a share goes from 0 to 1, level at both ends."""
+    share = np.clip(share, 0, 1)
+    return share * share * (3 - 2 * share)
 
 
 def _arch(length: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

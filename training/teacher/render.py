@@ -63,9 +63,7 @@ _RINGS = (
     (1.12, 0.55),
     (1.38, 0.0),
 )  # beyond the face oval: (distance from its centre, share of motion)
-_OPEN_MOUTH = (
-    0.035  # lip gap, in mouth widths, above which the photo is taken to show its own mouth
-)
+_OPEN_MOUTH = 0.035  # lip gap, in mouth widths, above which lips stand open
 _EDGE = 0.02  # of the square: how far the lips shade what lies behind them
 _INDEX = {name: index for index, name in enumerate(ACTIONS)}
 _JAW, _CLOSE = _INDEX["jawOpen"], _INDEX["mouthClose"]
@@ -160,8 +158,6 @@ class Teacher:
         scale, rotation, _ = fit_similarity(head[rigid], points[rigid])
         rotation = rotation * (1, -1, -1)
         skin = colours_at(photo, points, _CHEEKS).mean(0) / 255
-        gap = np.linalg.norm(points[14, :2] - points[13, :2])
-        width = np.linalg.norm(points[291, :2] - points[61, :2])
         room = np.ones(len(ACTIONS))
         for name in _SATURATING:
             room[_INDEX[name]] -= 0.7 * (shown or {}).get(name, 0.0)
@@ -176,7 +172,7 @@ class Teacher:
             socket_darkness(photo, points, lids),
             irises(points),
             bare((photo, landmarks), skin, self.head),
-            bool(gap > _OPEN_MOUTH * width),
+            lips_apart(landmarks),
             room * self._reach,
         )
 
@@ -347,6 +343,12 @@ class Teacher:
         shade = cv2.GaussianBlur(hole.astype(np.float32), (0, 0), _EDGE * size)
         shade = np.clip(0.6 + 0.7 * shade, 0, 1)[..., None]
         colour[wide] = np.clip(light * tint * shade * picture, 0, 1)[wide]
+
+
+def lips_apart(landmarks: NDArray[np.floating]) -> bool:
+    """Whether a face's lips stand open; landmarks as in `moue.crop.Face`."""
+    upper, lower, right, left = landmarks[[*_LIPS_CENTRE, 61, 291], :2]
+    return bool(np.linalg.norm(lower - upper) > _OPEN_MOUTH * np.linalg.norm(left - right))
 
 
 def _summed(weights: NDArray[np.float32], deltas: NDArray[np.float64]) -> NDArray[np.float64]:
