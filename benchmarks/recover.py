@@ -141,7 +141,9 @@ def plot(given: ActionCurve, back: ActionCurve, path: Path) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--photo", type=Path, action="append", required=True)
     parser.add_argument("--bundle", default="edge")
     parser.add_argument("--seconds", type=float, default=20)

@@ -104,6 +104,124 @@ class Report:
         return "\n".join(lines) + "\n"
 
 
+class TaughtFace:
+    """A face as its teacher moves it; called with weights, a frame [VIEW, VIEW, 3] and where the face is."""
+
+    def __init__(self, teacher: Teacher, turner: Turner, face: FaceCrop) -> None:
+        self.teacher, self.turner = teacher, turner
+        self.view = View.plain(VIEW * face.square.to_crop(), VIEW)
+        self.fit = teacher.fit(face.photo, face.landmarks, face.scores)
+        self.own = self.view.resample(face.photo).astype(np.float32) / 255
+
+    def __call__(self, weights: Mapping[str, float]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        asked, view = np.asarray(action_vector(weights, ACTIONS)), self.view
+        moved = self.teacher.move(self.fit, asked)
+        made = self.teacher.render(self.fit, asked, view.to_layer, VIEW, moved)
+        made = self.turner.layers(made, self.fit, moved, asked, view.to_layer)
+        return _bytes(composed(self.own, made)), made.face > 0
+
+
+class Evaluation:
+    """What is measured, face by face.
+
+    Args:
+        animator: with the bundle to measure.
+        scorer: of the frames.
+    """
+
+    def __init__(self, animator: Animator, scorer: BlendshapeScorer) -> None:
+        self.animator, self.scorer = animator, scorer
+        self.scores: dict[str, list[list[dict[str, float]]]] = defaultdict(list)
+        self.likeness: dict[str, list[tuple[float, float]]] = defaultdict(list)
+        self.outside = self.rest = 0
+        self.uneven = 0.0
+        self.smiles: list[tuple[float, float, float]] = []
+        self.shown: list[list[NDArray[np.uint8]]] = []
+        self.turned: list[list[NDArray[np.uint8]]] = []
+
+    def add(
+        self, portrait: Portrait, face: FaceCrop, taught: TaughtFace, smile: FaceCrop | None
+    ) -> None:
+        """Measures one face, held against the teacher's and against its own real smile, if there is one."""
+        row = [look(portrait, portrait.photo)]
+        for name in EXPRESSIONS:
+            frames = list(self.animator.frames(portrait, expression(name).degrees(DEGREES)))
+            row.append(self._expression(name, portrait, frames, taught))
+            if name == "happy" and smile is not None:
+                self.smiles.append(self._smile(portrait, frames, face, smile, taught.fit))
+        self.shown.append(row)
+        self._held_against(taught, portrait, MIXES)
+        if set(HEAD_TURNS) <= set(self.animator.actions):
+            self.turned.append([row[0], *self._held_against(taught, portrait, TURNS)])
+
+    def _expression(
+        self, name: str, portrait: Portrait, frames: list[NDArray[np.uint8]], taught: TaughtFace
+    ) -> NDArray[np.uint8]:
+        """Measures an expression at every degree; the face at the last one."""
+        views = [look(portrait, frame) for frame in frames]
+        self.scores[name].append([self.scorer(view) for view in views])
+        self.outside = max(self.outside, difference_outside(portrait, frames[-1]))
+        self.uneven = max(self.uneven, unevenness(views))
+        self.rest = max(self.rest, int(np.abs(frames[0].astype(int) - portrait.photo).max()))
+        self.likeness[name].append(similarity(views[-1], *taught(EXPRESSIONS[name])))
+        return views[-1]
+
+    def _smile(
+        self,
+        portrait: Portrait,
+        frames: list[NDArray[np.uint8]],
+        face: FaceCrop,
+        smile: FaceCrop,
+        fit: FaceFit,
+    ) -> tuple[float, float, float]:
+        """How alike the degrees of `happy` are to a real smile (`best_likeness`)."""
+        side = self.animator.bundle.input_size
+        real, inside = smile_target(
+            face, smile, View.plain(side * face.square.to_crop(), side), fit
+        )
+        return best_likeness([look(portrait, frame, side) for frame in frames], real, inside)
+
+    def _held_against(
+        self, taught: TaughtFace, portrait: Portrait, asked: Mapping[str, Mapping[str, float]]
+    ) -> list[NDArray[np.uint8]]:
+        """Named action vectors as moue plays them, measured against the teacher's."""
+        frames = list(self.animator.frames(portrait, list(asked.values())))
+        views = [look(portrait, frame) for frame in frames]
+        for (name, weights), view in zip(asked.items(), views, strict=True):
+            self.likeness[name].append(similarity(view, *taught(weights)))
+        self.outside = max(self.outside, *(difference_outside(portrait, f) for f in frames))
+        return views
+
+    def summary(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+        """What is one number over all faces and expressions."""
+        shares = [figure["share"] for figure in rows]
+        looked = [shown for faces in self.scores.values() for face in faces for shown in face]
+        return {
+            "mean share of the plain warp": float(np.mean(shares)),
+            "least share among figures at 0.30 or more": min(
+                figure["share"] for figure in rows if figure["plain_warp"] >= 0.3
+            ),
+            "mean Spearman with degree": float(np.mean([f["spearman"] for f in rows])),
+            "largest difference at degree 0, levels": self.rest,
+            "largest difference outside the face square, levels": self.outside,
+            "largest step of a ramp over its median step": self.uneven,
+            "share of frames in which no face was found": float(np.mean([not s for s in looked])),
+        }
+
+    def pairs(self) -> dict[str, float]:
+        """How near the best degree of `happy` comes to real smiles."""
+        if not self.smiles:
+            return {}
+        neutral, best, degree = np.mean(self.smiles, 0)
+        repeated = "SSIM of the repeated neutral photo to the real smile, at the generator's size"
+        return {
+            "people": len(self.smiles),
+            repeated: float(neutral),
+            "SSIM of the best degree of happy": float(best),
+            "that degree": float(degree),
+        }
+
+
 def evaluate(
     animator: Animator,
     teacher: Teacher,
@@ -124,95 +242,24 @@ def evaluate(
     """
     turner = Turner(teacher.head)
     report = Report([face.name for face in faces])
-    scores: dict[str, list[list[dict[str, float]]]] = defaultdict(list)
-    likeness: dict[str, list[tuple[float, float]]] = defaultdict(list)
-    outside = rest = 0
-    uneven = 0.0
-    smile_ssim: list[tuple[float, float, float]] = []
-    rows: list[list[NDArray[np.uint8]]] = []
-    turned: list[list[NDArray[np.uint8]]] = []
     with BlendshapeScorer(data / "models" / "face_landmarker.task") as scorer:
+        seen = Evaluation(animator, scorer)
         for face in tqdm(faces, "evaluate", disable=None):
             portrait = animator.prepare(data / "portraits" / f"{face.name}.jpg")
-            still = look(portrait, portrait.photo)
-            row = [still]
-            view = View.plain(VIEW * face.square.to_crop(), VIEW)
-            fit = teacher.fit(face.photo, face.landmarks, face.scores)
-            own = view.resample(face.photo).astype(np.float32) / 255
-
-            def taught(
-                weights: Mapping[str, float],
-                fit: FaceFit = fit,
-                view: View = view,
-                own: NDArray[np.float32] = own,
-            ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-                """What the teacher makes of the face, and where it is one."""
-                asked = np.asarray(action_vector(weights, ACTIONS))
-                moved = teacher.move(fit, asked)
-                made = teacher.render(fit, asked, view.to_layer, VIEW, moved)
-                made = turner.layers(made, fit, moved, asked, view.to_layer)
-                return _bytes(composed(own, made)), made.face > 0
-
-            for name in EXPRESSIONS:
-                frames = list(animator.frames(portrait, expression(name).degrees(DEGREES)))
-                views = [look(portrait, frame) for frame in frames]
-                scores[name].append([scorer(v) for v in views])
-                outside = max(outside, difference_outside(portrait, frames[-1]))
-                uneven = max(uneven, unevenness(views))
-                rest = max(rest, int(np.abs(frames[0].astype(int) - portrait.photo).max()))
-                likeness[name].append(similarity(views[-1], *taught(EXPRESSIONS[name])))
-                row.append(views[-1])
-                if name == "happy" and face.identity in smiles:
-                    side = animator.bundle.input_size
-                    own_view = View.plain(side * face.square.to_crop(), side)
-                    real, inside = smile_target(face, smiles[face.identity], own_view, fit)
-                    shown = [look(portrait, frame, side) for frame in frames]
-                    smile_ssim.append(best_likeness(shown, real, inside))
-            rows.append(row)
-            for name, weights in MIXES.items():
-                mixed = look(portrait, animator.frame(portrait, weights))
-                likeness[name].append(similarity(mixed, *taught(weights)))
-            if set(HEAD_TURNS) <= set(animator.actions):
-                frames = list(animator.frames(portrait, list(TURNS.values())))
-                poses = [look(portrait, frame) for frame in frames]
-                for name, pose in zip(TURNS, poses, strict=True):
-                    likeness[name].append(similarity(pose, *taught(TURNS[name])))
-                outside = max(outside, *(difference_outside(portrait, frame) for frame in frames))
-                turned.append([still, *poses])
-    report.rises, report.figures = figures(scores)
+            taught = TaughtFace(teacher, turner, face)
+            seen.add(portrait, face, taught, smiles.get(face.identity))
+    report.rises, report.figures = figures(seen.scores)
+    report.summary, report.pairs = seen.summary(report.figures), seen.pairs()
     glasses, skin = motion_of_rims(animator, teacher, faces)
-    shares = [f["share"] for f in report.figures]
-    looked = [shown for per_face in scores.values() for face in per_face for shown in face]
-    report.summary = {
-        "mean share of the plain warp": float(np.mean(shares)),
-        "least share among figures at 0.30 or more": min(
-            f["share"] for f in report.figures if f["plain_warp"] >= 0.3
-        ),
-        "mean Spearman with degree": float(np.mean([f["spearman"] for f in report.figures])),
-        "largest difference at degree 0, levels": rest,
-        "largest difference outside the face square, levels": outside,
-        "largest step of a ramp over its median step": uneven,
-        "share of frames in which no face was found": float(np.mean([not s for s in looked])),
-        "motion of glasses drawn on the faces, px of the generator's input": glasses,
-        "the same of the skin in their place, without them": skin,
-    }
-    for name, values in likeness.items():
+    report.summary["motion of glasses drawn on the faces, px of the generator's input"] = glasses
+    report.summary["the same of the skin in their place, without them"] = skin
+    for name, values in seen.likeness.items():
         ssim, psnr = np.mean(values, 0)
         report.teacher[name] = {"ssim": float(ssim), "psnr": float(psnr)}
-    if smile_ssim:
-        neutral, best, degree = np.mean(smile_ssim, 0)
-        report.pairs = {
-            "people": len(smile_ssim),
-            "SSIM of the repeated neutral photo to the real smile, at the generator's size": float(
-                neutral
-            ),
-            "SSIM of the best degree of happy": float(best),
-            "that degree": float(degree),
-        }
-    eight = slice(None, None, max(1, len(rows) // 8))
-    draw_sheet(rows[eight][:8], ["photo", *EXPRESSIONS], out / "sheet.png")
-    if turned:
-        draw_sheet(turned[eight][:8], ["photo", *TURNS], out / "turns.png")
+    eight = slice(None, None, max(1, len(faces) // 8))
+    draw_sheet(seen.shown[eight][:8], ["photo", *EXPRESSIONS], out / "sheet.png")
+    if seen.turned:
+        draw_sheet(seen.turned[eight][:8], ["photo", *TURNS], out / "turns.png")
     return report
 
 

@@ -213,7 +213,9 @@ def save(regressor: Regressor, path: Path, training: dict[str, object]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, required=True, help="data root with face3d/")
     parser.add_argument("--cache", type=Path, default=Path("runs/faces"))
     parser.add_argument("--out", type=Path, default=BUNDLES / "tracker.npz")

@@ -1,7 +1,7 @@
 """Trains a generator.
 
     python -m training.train --preset edge --data ROOT --out runs/edge [--minutes 60] [--resume]
-    python -m training.train --data ROOT --weights sdk/moue/models/edge --rate 7e-4    # on from there
+    python -m training.train --data ROOT --weights sdk/moue/models/edge --rate 5e-4    # on from there
     python -m training.train --preset paper --clips ROOT [--layout auto] [--expressions happy,angry]
     torchrun --nproc-per-node 4 -m training.train --preset paper --data ROOT     # a process a GPU
 
