@@ -32,7 +32,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument(
-        "--portraits", type=int, default=100, help="held at most (default: 100; 1000 take 17 GB)"
+        "--portraits", type=int, default=100, help="held at most (default: 100; 1000 take 32 GB)"
     )
     arguments = parser.parse_args()
     rounds = arguments.rounds

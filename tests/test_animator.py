@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import pickle
+import subprocess
+import sys
 import threading
 import tracemalloc
 import weakref
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 from typing import Any
@@ -246,9 +250,12 @@ def test_what_fails_in_a_frame_of_a_curve_is_raised(
             list(frames)
 
 
-def test_portraits_cannot_be_changed(portrait: moue.Portrait) -> None:
+@pytest.mark.parametrize("pickled", [False, True])
+def test_portraits_cannot_be_changed(portrait: moue.Portrait, pickled: bool) -> None:
+    if pickled:
+        portrait = pickle.loads(pickle.dumps(portrait))
     face = portrait.faces[0]
-    arrays = [portrait.photo, face.landmarks, face.rest_flow, face.rest_mask]
+    arrays = [portrait.photo, face.landmarks, face.rest_flow, face.rest_mask, face.mouth.picture]
     arrays += [*face.features.still.values(), face.features.base, face.features.residual]
     for array in arrays:
         with pytest.raises(ValueError, match="read-only"):
@@ -259,6 +266,57 @@ def test_portraits_cannot_be_changed(portrait: moue.Portrait) -> None:
         face.features.still[4] = face.features.base  # type: ignore[index]
 
 
+@pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
+def test_a_pickled_portrait_gives_the_same_frames(
+    animator: moue.Animator, two_faces: Photo, protocol: int
+) -> None:
+    both = animator.prepare(two_faces, face="all")
+    again = pickle.loads(pickle.dumps(both, protocol))
+    assert again is not both
+    assert np.array_equal(animator.frame(again, HAPPY), animator.frame(both, HAPPY))
+    assert np.array_equal(animator.frame(again, {}), two_faces)
+
+
+def test_a_portrait_goes_to_another_process(
+    animator: moue.Animator, portrait: moue.Portrait, tmp_path: Path
+) -> None:
+    (tmp_path / "portrait").write_bytes(pickle.dumps(portrait))
+    script = """
+import pickle, sys
+from pathlib import Path
+import moue
+folder, bundle = Path(sys.argv[1]), sys.argv[2]
+portrait = pickle.loads((folder / "portrait").read_bytes())
+with moue.Animator(bundle, "cpu", threads=1) as animator:
+    frame = animator.frame(portrait, moue.expression("happy"))
+(folder / "frame").write_bytes(frame.tobytes())
+"""
+    command = [sys.executable, "-c", script, str(tmp_path), str(animator.bundle.folder)]
+    subprocess.run(command, check=True)
+    assert (tmp_path / "frame").read_bytes() == animator.frame(portrait, HAPPY).tobytes()
+
+
+def test_threads_prepare_photos_and_make_frames_at_once(
+    tiny_bundle: Path, portrait_photo: Photo
+) -> None:
+    photos = [np.ascontiguousarray(np.roll(portrait_photo, 9 * k, axis=1)) for k in range(4)]
+    turns = [HAPPY, {"jawOpen": 0.4}, {"eyeBlinkLeft": 1.0}, {}]
+    curve = HAPPY.rise(seconds=0.3, fps=20)
+    with moue.Animator(tiny_bundle, "cpu", threads=2) as animator:
+        shared = animator.prepare(portrait_photo)
+
+        def work(k: int) -> list[Photo]:
+            own = animator.prepare(photos[k])
+            frames = [animator.frame(each, turns[k]) for each in (own, shared) for _ in range(5)]
+            return frames + list(animator.frames(shared, curve, batch=1 + k))
+
+        alone = [work(k) for k in range(4)]
+        with ThreadPoolExecutor(4) as pool:
+            together = list(pool.map(work, range(4)))
+    for one, other in zip(alone, together, strict=True):
+        assert all(map(np.array_equal, one, other))
+
+
 def test_a_portrait_keeps_its_own_photo(animator: moue.Animator, portrait_photo: Photo) -> None:
     given = portrait_photo.copy()
     portrait = animator.prepare(given)
@@ -266,13 +324,14 @@ def test_a_portrait_keeps_its_own_photo(animator: moue.Animator, portrait_photo:
     assert np.array_equal(portrait.photo, portrait_photo)
 
 
-def test_path_bytes_and_array(
+def test_whatever_holds_the_photo(
     animator: moue.Animator, portrait: moue.Portrait, portrait_photo: Photo, tmp_path: Path
 ) -> None:
     path = tmp_path / "photo.png"
     Image.fromarray(portrait_photo).save(path)
     frame = animator.frame(portrait, HAPPY)
-    for source in (path, str(path), path.read_bytes()):
+    opaque = np.dstack([portrait_photo, np.full_like(portrait_photo[..., 0], 255)])
+    for source in (path, str(path), path.read_bytes(), Image.open(path), opaque):
         assert np.array_equal(animator.frame(animator.prepare(source), HAPPY), frame)
 
 

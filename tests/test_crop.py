@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -159,3 +161,63 @@ def test_a_missing_mediapipe_is_said_with_its_mend(
     monkeypatch.setattr(crop, "find_spec", lambda _: None)
     with pytest.raises(RuntimeUnavailableError, match="pip install 'mediapipe"):
         find_faces(portrait_photo)
+
+
+HOST = """
+import sys
+import numpy as np
+from moue.crop import find_faces, import_mediapipe
+
+nothing = np.zeros((64, 64, 3), np.uint8)
+import_mediapipe("tasks.python.vision.face_landmarker", "python._framework_bindings.image")
+find_faces(nothing)
+heavy = {{"mediapipe", "cv2", "matplotlib"}} & set(sys.modules)
+assert not heavy, heavy
+ours = sys.modules["mediapipe.python.solutions.face_mesh"]
+sys.modules["cv2"] = None  # as on a slim machine
+try:
+    import mediapipe
+except ImportError:
+    find_faces(nothing)
+else:
+    raise AssertionError("the whole of MediaPipe needs OpenCV")
+del sys.modules["cv2"]
+{first}
+import mediapipe as mp
+
+assert mp.solutions.face_mesh is ours
+assert callable(mp.solutions.pose.Pose) and callable(mp.solutions.drawing_utils.draw_landmarks)
+assert callable(mp.tasks.vision.FaceLandmarker) and callable(mp.tasks.BaseOptions)
+assert mp.__version__ and mp.__file__ and callable(mp.Image)
+find_faces(nothing)
+"""
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        "import mediapipe as mp; mp.solutions",
+        "from mediapipe import solutions",
+        "from mediapipe.tasks.python import vision; vision.FaceLandmarker",
+        "import mediapipe.python.solutions.face_mesh",
+    ],
+)
+def test_a_program_may_use_mediapipe_itself_after_moue(first: str) -> None:
+    command = [sys.executable, "-c", HOST.format(first=first)]
+    ran = subprocess.run(command, capture_output=True, text=True)
+    assert (ran.returncode, ran.stderr) == (0, "")
+
+
+def test_a_program_that_imported_mediapipe_keeps_it() -> None:
+    script = """
+import mediapipe as mp
+import numpy as np
+from moue.crop import find_faces
+
+find_faces(np.zeros((64, 64, 3), np.uint8))
+assert callable(mp.solutions.pose.Pose)
+import mediapipe
+assert mediapipe is mp
+"""
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (ran.returncode, ran.stderr) == (0, "")

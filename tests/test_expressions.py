@@ -65,6 +65,22 @@ def test_mix_adds_and_caps() -> None:
         mix({"glad": 0.5})
 
 
+def test_a_mix_takes_names_without_their_side() -> None:
+    mixed = mix({"happy": 0.5}, {"mouthSmile": 0.25, "mouthSmileLeft": 0.5, "eyeBlink": 1})
+    assert mixed.weights["mouthSmileRight"] == pytest.approx(0.5 * SMILE + 0.25)
+    assert mixed.weights["mouthSmileLeft"] == pytest.approx(0.5 * SMILE + 0.5)
+    assert mixed.weights["eyeBlinkLeft"] == mixed.weights["eyeBlinkRight"] == 1
+    assert "eyeBlink" not in mixed.weights
+
+
+def test_names_without_their_side_are_saved_and_read(folder: Path) -> None:
+    save_expression("smile", {"mouthSmile": 0.5})
+    both = {"mouthSmileLeft": 0.5, "mouthSmileRight": 0.5}
+    assert json.loads((folder / "smile.json").read_text()) == both
+    put(folder, "by-hand.json", b'{"mouthSmile": 0.5}')
+    assert expression("by-hand").weights == expression("smile").weights == both
+
+
 def test_saved_found_listed_and_removed(folder: Path) -> None:
     assert saved_expressions() == {}
     assert save_expression("wink", WINK) == folder / "wink.json"
@@ -115,7 +131,7 @@ def test_a_bundles_own_come_first() -> None:
         ),
         *(
             (name, "is a name of moue's own")
-            for name in ("happy", "Happy", "FEAR", "neutral", "jawOpen", "jawopen")
+            for name in ("happy", "Happy", "FEAR", "neutral", "jawOpen", "jawopen", "mouthSmile")
         ),
     ],
 )  # fmt: skip

@@ -22,6 +22,7 @@ LAYERS = (
         "expressions",
         "features",
         "files",
+        "glossary",
         "graphs",
         "kernels",
         "photo",
@@ -37,7 +38,7 @@ LAYERS = (
     ("benchmark", "cli", "doctor", "examples", "face_commands", "options", "__main__"),
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
-PACKAGE = RANK["animator"]  # `import moue` itself hands out the animator and what is above it
+PACKAGE = RANK["drive"]  # `import moue` itself hands out performances and what is above them
 
 # The parts of the SDK that may import a library; training and export may import all of them.
 CONFINED = {

@@ -4,6 +4,7 @@ import time
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from moue.actions import ACTIONS
 from moue.live import Live, prepare
@@ -154,3 +155,9 @@ def test_a_recording_that_fails_is_said_and_the_show_goes_on(animator, small, tm
 def test_portraits_are_made_as_large_as_live_needs(animator, portrait_photo):
     assert prepare(animator, portrait_photo, 200, 1).photo.shape == (200, 200, 3)
     assert prepare(animator, portrait_photo, 720, 1).photo.shape == (512, 512, 3)
+    wide = np.hstack([portrait_photo, portrait_photo[:, :99]])
+    small = prepare(animator, wide, 200, 1).photo
+    assert small.shape == (200, 239, 3)
+    with Image.fromarray(wide) as image:
+        means = np.asarray(image.resize((239, 200), Image.Resampling.BOX), int)
+    assert np.abs(small - means).mean() < 4, "the same picture"

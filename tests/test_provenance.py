@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import subprocess
+import sys
 import time
 import tracemalloc
 from fractions import Fraction
@@ -15,8 +17,8 @@ from PIL import Image, ImageSequence
 from PIL.PngImagePlugin import PngInfo
 
 import moue
-from moue.errors import OutputError, PhotoError
-from moue.provenance import COMPOSITE, Mark, mark_file
+from moue.errors import MoueError, OutputError
+from moue.provenance import COMPOSITE, IPTC, Mark, mark_file
 from moue.video import read_frames, write_frames
 from moue.xmp import CHUNK, LONGEST
 
@@ -181,6 +183,83 @@ def test_what_other_programs_say(tmp_path, element, wanted, before):
     assert moue.verify(path) == wanted
 
 
+EXIFTOOL = f"""<?xpacket begin='\ufeff' id='W5M0MpCehiHzreSzNTczkc9d'?>
+<x:xmpmeta xmlns:x='adobe:ns:meta/' x:xmptk='Image::ExifTool 12.57'>
+<rdf:RDF xmlns:rdf='http://www.w3.org/1999/02/22-rdf-syntax-ns#'>
+
+ <rdf:Description rdf:about=''
+  xmlns:Iptc4xmpExt='http://iptc.org/std/Iptc4xmpExt/2008-02-29/'>
+  <Iptc4xmpExt:DigitalSourceType>{TERM.format("trainedAlgorithmicMedia")}</Iptc4xmpExt:DigitalSourceType>
+ </rdf:Description>
+
+ <rdf:Description rdf:about=''
+  xmlns:xmp='http://ns.adobe.com/xap/1.0/'>
+  <xmp:CreatorTool>Köln &amp; Co</xmp:CreatorTool>
+ </rdf:Description>
+</rdf:RDF>
+</x:xmpmeta>
+"""
+PHOTOSHOP = f"""<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
+<x:xmpmeta xmlns:x="adobe:ns:meta/" x:xmptk="Adobe XMP Core 9.0-c001 79.14ecb42, 2022/12/02-19:12:44">
+ <rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+  <rdf:Description rdf:about=""
+    xmlns:xmp="http://ns.adobe.com/xap/1.0/"
+    xmlns:dc="http://purl.org/dc/elements/1.1/"
+    xmlns:xmpMM="http://ns.adobe.com/xap/1.0/mm/"
+    xmlns:stEvt="http://ns.adobe.com/xap/1.0/sType/ResourceEvent#"
+    xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
+   xmp:CreatorTool="Adobe Photoshop 24.6 (Macintosh)"
+   dc:format="image/jpeg"
+   Iptc4xmpExt:DigitalSourceType="{TERM.format("compositeSynthetic")}">
+   <dc:title><rdf:Alt><rdf:li xml:lang="x-default">A &lt;face&gt;</rdf:li></rdf:Alt></dc:title>
+   <xmpMM:History>
+    <rdf:Seq>
+     <rdf:li stEvt:action="created" stEvt:softwareAgent="Adobe Photoshop 24.6 (Macintosh)"/>
+    </rdf:Seq>
+   </xmpMM:History>
+  </rdf:Description>
+ </rdf:RDF>
+</x:xmpmeta>
+"""
+
+
+@pytest.mark.parametrize(
+    ("packet", "wanted"),
+    [
+        (EXIFTOOL, Mark("trainedAlgorithmicMedia", "Köln & Co", None)),
+        (PHOTOSHOP, Mark("compositeSynthetic", "Adobe Photoshop 24.6 (Macintosh)", None)),
+    ],
+    ids=["ExifTool", "Photoshop"],
+)
+def test_packets_as_others_write_them(tmp_path, packet, wanted):
+    (tmp_path / "any.bin").write_bytes(packet.encode())
+    assert moue.verify(tmp_path / "any.bin") == wanted
+
+
+def test_a_prefix_means_what_its_element_says(tmp_path):
+    other = f"<a xmlns:i='urn:other'><b {says('virtualRecording')}/></a>"
+    for inner, source in (
+        (other, None),
+        (other + f"<b {says('virtualRecording')}/>", "virtualRecording"),
+        (f"<a xmlns:i='urn:other'/><b {says('virtualRecording')}/>", "virtualRecording"),
+        (f"<DigitalSourceType>{TERM.format('virtualRecording')}</DigitalSourceType>", None),
+        (f"<b {says('virtualRecording').removeprefix('i:')}/>", None),
+        (
+            f"<DigitalSourceType xmlns='{IPTC}'>{TERM.format('virtualRecording')}</DigitalSourceType>",
+            "virtualRecording",
+        ),
+    ):
+        (tmp_path / "any.bin").write_bytes(xmp(inner))
+        found = moue.verify(tmp_path / "any.bin")
+        assert (found and found.source) == source, inner
+
+
+def test_what_a_tool_is_called_is_shown_safely(tmp_path):
+    name = "A\x9b31m\u202eB\u2028" + "c" * 500_000
+    (tmp_path / "any.bin").write_bytes(xmp("", f'{says(COMPOSITE)} xmp:CreatorTool="{name}"'))
+    assert moue.verify(tmp_path / "any.bin") == Mark(COMPOSITE, "A31mB" + "c" * 75, None)
+
+
 def test_entities_are_left_alone(tmp_path):
     path = tmp_path / "any.bin"
     entity = f'<!DOCTYPE x [<!ENTITY a "{TERM.format("compositeSynthetic")}">]>'
@@ -199,6 +278,56 @@ def test_hostile_files_take_no_time(tmp_path, piece):
     assert time.process_time() - started < 3
 
 
+FITS = LONGEST - 2_000
+NAMES = [f"n{k:x}" for k in range(FITS // 20)]
+LONG = "u" * (FITS // 2)
+HOSTILE = {
+    "a long namespace": f'<a xmlns:b="{LONG}">' + '<b:c b:d="1"/>' * 30_000 + "</a>",
+    "in many names": f'<a xmlns:b="{LONG}">'
+    + "".join(f"<b:{n}/>" for n in NAMES[:40_000])
+    + "</a>",
+    "in many attributes": f'<a xmlns:b="{LONG}" '
+    + " ".join(f'b:{n}=""' for n in NAMES[:40_000])
+    + "/>",
+    "in nested elements": f'<a xmlns:b="{LONG}">' + "<b:c>" * 40_000 + "</b:c>" * 40_000 + "</a>",
+    "not named": f'<a xmlns="{LONG}">' + "<c/>" * 100_000 + "</a>",
+    "elements": "<a/>" * (FITS // 4),
+    "names": "".join(f"<{name}/>" for name in NAMES),
+    "attributes": "<a " + " ".join(f'{name}=""' for name in NAMES) + "/>",
+    "namespaces": "<a " + " ".join(f'xmlns:{name}="u"' for name in NAMES[:50_000]) + "/>",
+    "nested namespaces": "".join(f'<a xmlns:{n}="u">' for n in NAMES[:30_000]) + "</a>" * 30_000,
+    "nested elements": "<a>" * (FITS // 7) + "</a>" * (FITS // 7),
+    "open elements": "<a>" * (FITS // 3),
+    "a long prefix": f"<{'p' * 1000}:a/>" * (FITS // 1005),
+    "texts": "<a>" + "x<b/>&#65;" * (FITS // 10) + "</a>",
+    "entities": '<!DOCTYPE a [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;">]><a>&b;</a>',
+}
+MEASURED = f"""
+import resource, sys, time
+from pathlib import Path
+from moue import verify
+held = resource.getpagesize() * int(Path("/proc/self/statm").read_text().split()[0])
+resource.setrlimit(resource.RLIMIT_AS, (held + {2**28}, held + {2**28}))
+for path in sys.argv[1:]:
+    start = time.process_time()
+    assert verify(path) is None
+    print(time.process_time() - start)
+"""
+
+
+def test_hostile_packets_take_neither_time_nor_memory(tmp_path):
+    for name, inner in HOSTILE.items():
+        element = f'<x:xmpmeta xmlns:x="adobe:ns:meta/">{inner}</x:xmpmeta>'
+        assert len(element) < LONGEST, name
+        (tmp_path / name).write_text(element)
+    paths = [str(tmp_path / name) for name in HOSTILE]
+    code = [sys.executable, "-c", MEASURED, *paths]
+    ran = subprocess.run(code, capture_output=True, text=True, timeout=120)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    took = dict(zip(HOSTILE, map(float, ran.stdout.split()), strict=True))
+    assert max(took.values()) < 1, took
+
+
 def test_a_large_file_takes_no_memory(tmp_path):
     path = tmp_path / "large.bin"
     with path.open("wb") as file:
@@ -212,8 +341,9 @@ def test_a_large_file_takes_no_memory(tmp_path):
 def test_a_file_that_cannot_be_read(tmp_path):
     os.mkfifo(tmp_path / "pipe")  # which nobody writes to
     for path in (tmp_path, tmp_path / "none", tmp_path / "pipe", Path("/dev/null")):
-        with pytest.raises(PhotoError, match="cannot read"):
+        with pytest.raises(MoueError, match="cannot read") as refused:
             moue.verify(path)
+        assert refused.type is MoueError  # neither a photo nor a video: it may be anything
 
 
 def test_what_cannot_be_marked_stays_as_it_was(tmp_path):

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from scipy.stats import spearmanr
 
-from moue.actions import HEAD_TURNS, mirrored
-from training.data.sources import ASIDE
+from moue.actions import ASIDE, HEAD_TURNS, mirrored
 from training.teacher.gaze import LOOKS
 
 REGIONS = ("brow", "eye", "look", "cheek", "nose", "jaw", "mouth", "head")

@@ -2,7 +2,7 @@
 
 An action vector `a` is float32 [n], one weight in [0, 1] per action, in [-1, 1] for a turn of the head;
 an expression is a named vector; a curve is float32 [T, n] with a frame rate. The left of a name is the
-subject's left.
+subject's left; a name without its side stands for both (`sides`).
 """
 
 from __future__ import annotations
@@ -11,22 +11,24 @@ import json
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
-from math import isfinite
+from math import ceil
 from numbers import Real
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from moue.errors import ActionError, CurveError, one_line, reason_of, suggest
+from moue.errors import ActionError, CurveError, one_line, reason_of, shown, suggest
 
 MAX_FRAMES = 1_000_000  # frames in one curve: nine hours at 30 a second
 MAX_FPS = 1000  # frames a second
-MAX_CURVE_BYTES = 64 * 2**20  # bytes of a JSON curve
+MAX_CURVE_BYTES = 64 * 2**20  # bytes of a JSON curve, and of the frames that keys may come to
+MAX_KEYS = 100_000  # in one curve
 RATE = re.compile(r"\d{1,9}(\.\d{1,9}|/\d{1,9})?")  # no exponents: "1e999999999" takes minutes
 NTSC_RATES = (15, 24, 30, 48, 60, 120)  # 29.97 is written for 30000/1001, and so on
 
@@ -51,6 +53,18 @@ FACE_ACTIONS: tuple[str, ...] = (
 HEAD_TURNS = ("headYaw", "headPitch", "headRoll")
 HEAD_TURN = 12.0  # degrees at 1
 ACTIONS = (*FACE_ACTIONS, *HEAD_TURNS)
+# One thing moved one way or the other: these are not two sides of it.
+ASIDE = ("jawLeft", "jawRight", "mouthLeft", "mouthRight")
+# Left and right of what has both, by the name without its side.
+SIDES: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        name.removesuffix("Left"): (name, name.removesuffix("Left") + "Right")
+        for name in FACE_ACTIONS
+        if name.endswith("Left") and name not in ASIDE
+    }
+)
+
+Item = TypeVar("Item")
 
 
 def mirrored(name: str) -> str:
@@ -86,16 +100,22 @@ def lowest(actions: Sequence[str]) -> NDArray[np.float32]:
 
 
 def sides(name: str) -> tuple[str, ...]:
-    """What a name stands for: an action itself; left and right of what has its side left out."""
-    return (name,) if name in ACTIONS else (f"{name}Left", f"{name}Right")
+    """What a name stands for: left and right of `mouthSmile`; any other, `jaw` too, for itself."""
+    return SIDES.get(name, (name,))
+
+
+def by_side(table: Mapping[str, Item]) -> dict[str, Item]:
+    """The table by `sides` of its names; what a side has under its own name comes first."""
+    return {
+        side: item
+        for name, item in table.items()
+        for side in sides(name)
+        if side == name or side not in table
+    }
 
 
 def _pose(**weights: float) -> Mapping[str, float]:
-    """Weights by action; a name that has a left and a right stands for both."""
-    pose: dict[str, float] = {}
-    for name, weight in weights.items():
-        pose.update(dict.fromkeys(sides(name), weight))
-    return MappingProxyType(pose)
+    return MappingProxyType(by_side(weights))
 
 
 # After EMFACS, the facial action coding of emotions.
@@ -132,7 +152,8 @@ class Expression:
 
     Attributes:
         name: what it is called.
-        weights: weight by action, from `least` to 1, at degree 1; an action left out weighs 0.
+        weights: weight by action, from `least` to 1, at degree 1; an action left out weighs 0. A
+            name given without its side, such as `mouthSmile`, is here as two.
     """
 
     name: str
@@ -140,7 +161,7 @@ class Expression:
 
     def __post_init__(self) -> None:
         checked = {name: _weight_of(name, value) for name, value in self.weights.items()}
-        object.__setattr__(self, "weights", MappingProxyType(checked))
+        object.__setattr__(self, "weights", MappingProxyType(by_side(checked)))
 
     def __reduce__(self) -> tuple[type[Expression], tuple[str, dict[str, float]]]:
         """So that it can be copied and pickled: a mapping proxy cannot."""
@@ -157,17 +178,39 @@ class Expression:
         values = np.outer(checked, list(self.weights.values())).astype(np.float32)
         return ActionCurve(tuple(self.weights), values, parse_fps(fps))
 
-    def rise(self, seconds: float = 2.0, fps: Rate = 30) -> ActionCurve:
-        """From rest to degree 1 in equal steps: `a_t = (t − 1) / (T − 1)`, t = 1 … T."""
-        frames = _frame_count(seconds, fps, least=1)
-        ramp = np.linspace(0.0, 1.0, frames) if frames > 1 else np.ones(1)
-        return self.degrees(ramp.tolist(), fps)
+    def rise(
+        self, seconds: float = 2.0, fps: Rate = 30, degree: float = 1.0, hold: float = 0.0
+    ) -> ActionCurve:
+        """From rest to a degree in equal steps: `a_t = degree · (t − 1) / (T − 1)`, t = 1 … T.
 
-    def pulse(self, seconds: float = 2.0, fps: Rate = 30) -> ActionCurve:
-        """From rest to degree 1 and back, in equal steps; at least three frames."""
-        frames = _frame_count(seconds, fps, least=3)
+        Args:
+            seconds: how long it rises.
+            fps: frames a second.
+            degree: where it ends, in [0, 1].
+            hold: for how many seconds more it stays there.
+        """
+        frames, held = _frame_counts(seconds, hold, fps, least=1)
+        ramp = np.linspace(0.0, 1.0, frames) if frames > 1 else np.ones(1)
+        return self._along(np.append(ramp, np.ones(held)), degree, fps)
+
+    def pulse(
+        self, seconds: float = 2.0, fps: Rate = 30, degree: float = 1.0, hold: float = 0.0
+    ) -> ActionCurve:
+        """From rest to a degree and back, in equal steps; at least three frames.
+
+        Args:
+            seconds: how long it moves.
+            fps: frames a second.
+            degree: its peak, in [0, 1].
+            hold: for how many seconds more, in the middle, it stays there.
+        """
+        frames, held = _frame_counts(seconds, hold, fps, least=3)
         steps = np.minimum(np.arange(frames), np.arange(frames)[::-1])
-        return self.degrees((steps / steps.max()).tolist(), fps)
+        ramp = np.insert(steps / steps.max(), frames // 2, np.ones(held))
+        return self._along(ramp, degree, fps)
+
+    def _along(self, ramp: NDArray[np.float64], degree: float, fps: Rate) -> ActionCurve:
+        return self.degrees((_degree(degree, "degree") * ramp).tolist(), fps)
 
 
 Weights: TypeAlias = Expression | Mapping[str, float] | Sequence[float] | NDArray[Any]
@@ -177,12 +220,14 @@ Rate: TypeAlias = int | float | str | Fraction
 def action_vector(weights: Weights, actions: Sequence[str]) -> NDArray[np.float32]:
     """Weights by name, or in the order of `actions`, as one float32 [n], each from `least` to 1.
 
+    A name without its side stands for both, but for a side that is named as well.
+
     Raises:
         ActionError: naming the action or index that is unknown, not finite or out of range.
     """
-    if isinstance(weights, Expression):
-        weights = weights.weights
     if isinstance(weights, Mapping):
+        weights = Expression("", weights)
+    if isinstance(weights, Expression):
         return _named_vector(weights, actions)
     try:
         vector = np.asarray(weights)
@@ -208,45 +253,63 @@ def action_vector(weights: Weights, actions: Sequence[str]) -> NDArray[np.float3
     return vector + np.float32(0)  # −0 becomes 0
 
 
-def _named_vector(weights: Mapping[str, float], actions: Sequence[str]) -> NDArray[np.float32]:
-    position = {name: index for index, name in enumerate(actions)}
+def _named_vector(expression: Expression, actions: Sequence[str]) -> NDArray[np.float32]:
+    position = _positions(actions)
     vector = np.zeros(len(actions), np.float32)
-    for name, value in weights.items():
+    for name, weight in expression.weights.items():
         if name not in position:
-            raise ActionError(f"unknown action {name!r}{suggest(str(name), actions)}")
-        vector[position[name]] = _weight_of(name, value)
+            raise unknown_action(name, actions)
+        vector[position[name]] = weight
     return vector
 
 
-@dataclass(frozen=True, eq=False)
+def unknown_action(name: object, actions: Sequence[str]) -> ActionError:
+    """What is raised for a name that none of `actions` has; it says which are near."""
+    known = [*(both for both in SIDES if set(SIDES[both]) <= set(actions)), *actions]
+    return ActionError(
+        f"unknown action {shown(name)}{suggest(str(name), known)} (moue actions lists them)"
+    )
+
+
+def _positions(actions: Sequence[str]) -> dict[str, int]:
+    return {name: index for index, name in enumerate(actions)}
+
+
+@dataclass(frozen=True, eq=False, init=False)
 class ActionCurve:
     """What a face does over time; immutable. Raises CurveError for a value that is out of range.
 
     Attributes:
-        actions: n different action names.
+        actions: n different action names; one given without its side is here as two.
         values: float32 [T, n], each from `least` to 1, read-only.
         fps: frames a second, exact: 29.97 is 30000/1001.
     """
 
     actions: tuple[str, ...]
     values: NDArray[np.float32] = field(repr=False)
-    fps: Fraction = Fraction(30)
+    fps: Fraction
 
-    def __post_init__(self) -> None:
-        actions = tuple(self.actions)
+    def __init__(self, actions: Sequence[str], values: ArrayLike, fps: Rate = 30) -> None:
+        actions = tuple(actions)
         if not all(isinstance(name, str) for name in actions) or len(set(actions)) != len(actions):
             raise CurveError(
-                f"a curve's actions must be different names, but got {_shown(list(actions))}"
+                f"a curve's actions must be different names, but got {shown(list(actions))}"
             )
-        object.__setattr__(self, "actions", actions)
-        object.__setattr__(self, "values", _curve_values(self.values, actions))
-        object.__setattr__(self, "fps", parse_fps(self.fps))
+        array, columns = _curve_values(values, actions), by_side(_positions(actions))
+        if tuple(columns) != actions:
+            array = array[:, list(columns.values())]
+        array.setflags(write=False)
+        object.__setattr__(self, "actions", tuple(columns))
+        object.__setattr__(self, "values", array)
+        object.__setattr__(self, "fps", parse_fps(fps))
 
     def __len__(self) -> int:
+        """How many frames it has."""
         return len(self.values)
 
     @property
     def seconds(self) -> float:
+        """How long it lasts."""
         return float(len(self) / self.fps)
 
     def to_json(self) -> str:
@@ -256,10 +319,47 @@ class ActionCurve:
         return json.dumps({"fps": fps, "actions": list(self.actions), "values": rows})
 
     @staticmethod
+    def from_keys(keys: Sequence[Mapping[str, float]], fps: Rate = 30) -> ActionCurve:
+        """A curve from pose to pose, linear in between.
+
+        Example:
+            >>> ActionCurve.from_keys([{"at": 0}, {"at": 0.5, "mouthSmile": 0.8}, {"at": 2}])
+
+        Args:
+            keys: of each the second it is `at`, later than the one before, and a weight for every
+                action of moue's that is not 0 then. What comes before the first is as the first.
+            fps: frames a second; frame k is what stands at k / fps seconds, up to the last key.
+
+        Raises:
+            CurveError: naming the key that makes no sense, or that there are too many.
+        """
+        rate = parse_fps(fps)
+        times, poses = _read_keys(keys, float((MAX_FRAMES - 1) / rate))
+        moved = np.flatnonzero(poses.any(axis=0))
+        frames = 1 + ceil(round(times[-1] * float(rate), 6))
+        if frames * moved.size * poses.itemsize > MAX_CURVE_BYTES:
+            raise CurveError(
+                f"these keys come to {frames} frames of {moved.size} actions, more than"
+                f" {MAX_CURVE_BYTES // 2**20} MB; split the curve"
+            )
+        seconds = np.arange(frames) / float(rate)
+        values = np.empty((frames, moved.size), np.float32)
+        for column, action in enumerate(moved):
+            values[:, column] = np.interp(seconds, times, poses[:, action])
+        return ActionCurve(tuple(ACTIONS[action] for action in moved), values, rate)
+
+    @staticmethod
     def from_json(source: str | os.PathLike[str] | bytes) -> ActionCurve:
-        """A curve from a JSON file, or from JSON itself: bytes, or a string that opens a brace."""
+        """A curve from a JSON file, or from JSON itself: bytes, or a string that opens a brace.
+
+        It has a row a frame, as `to_json` writes it, or keys, as `from_keys` takes them:
+        `{"fps": 30, "keys": [{"at": 0}, {"at": 0.5, "mouthSmile": 0.8}, {"at": 2}]}`.
+
+        Raises:
+            CurveError: it cannot be read, is no curve, or asks for what makes no sense.
+        """
         if isinstance(source, str) and source.lstrip().startswith("{"):
-            source = source.encode()
+            source = source.encode(errors="replace")
         data = source if isinstance(source, bytes) else _read_curve(Path(source))
         try:
             curve = strict_json(data)
@@ -267,25 +367,33 @@ class ActionCurve:
             raise CurveError(
                 f"a curve must be JSON, but it does not parse: {one_line(error)}"
             ) from None
-        wanted = 'a curve must hold {"fps": 30, "actions": ["jawOpen", …], "values": [[0, …], …]}'
+        wanted = (
+            'a curve must hold {"fps": 30, "actions": ["jawOpen", …], "values": [[0, …], …]}'
+            ' or {"fps": 30, "keys": [{"at": 0, "jawOpen": 0.4}, …]}'
+        )
         if not isinstance(curve, dict):
             raise CurveError(f"{wanted}, but it holds a {type(curve).__name__}")
-        if missing := {"fps", "actions", "values"} - curve.keys():
+        form = ("keys",) if "keys" in curve else ("actions", "values")
+        if missing := {"fps", *form} - curve.keys():
             raise CurveError(f"{wanted}, but {' and '.join(sorted(missing))} is missing")
-        if not (isinstance(curve["actions"], list) and isinstance(curve["values"], list)):
-            raise CurveError(f"{wanted}, but its actions or values are not a list")
-        return ActionCurve(**{name: curve[name] for name in ("actions", "values", "fps")})
+        if not all(isinstance(curve[name], list) for name in form):
+            raise CurveError(f"{wanted}, but its {' or '.join(form)} are not a list")
+        if form == ("actions", "values"):
+            return ActionCurve(**{name: curve[name] for name in ("actions", "values", "fps")})
+        if also := {"actions", "values"} & curve.keys():
+            raise CurveError(f"{wanted}, but it holds keys and {' and '.join(sorted(also))}")
+        return ActionCurve.from_keys(curve["keys"], curve["fps"])
 
 
 def _read_curve(path: Path) -> bytes:
     try:
-        if path.is_file() and path.stat().st_size > MAX_CURVE_BYTES:
-            raise CurveError(
-                f"{path} is larger than {MAX_CURVE_BYTES // 2**20} MB; split the curve"
-            )
-        return path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(MAX_CURVE_BYTES + 1)
     except (OSError, ValueError) as error:
         raise CurveError(f"cannot read the curve {path}: {reason_of(error)}") from None
+    if len(data) > MAX_CURVE_BYTES:
+        raise CurveError(f"{path} is larger than {MAX_CURVE_BYTES // 2**20} MB; split the curve")
+    return data
 
 
 def _curve_values(values: Any, actions: tuple[str, ...]) -> NDArray[np.float32]:
@@ -309,8 +417,37 @@ def _curve_values(values: Any, actions: tuple[str, ...]) -> NDArray[np.float32]:
             f"frame {frame}, action {actions[index]!r} must be in [{least(actions[index]):g}, 1], "
             f"but got {array[frame, index]}"
         )
-    curve.setflags(write=False)
     return curve
+
+
+def _read_keys(
+    keys: Sequence[Mapping[str, Any]], longest: float
+) -> tuple[list[float], NDArray[np.float32]]:
+    """The seconds at which K keys are, `longest` at most, and their poses [K, n] over `ACTIONS`."""
+    if not 1 <= len(keys) <= MAX_KEYS:
+        raise CurveError(f"a curve must have 1 … {MAX_KEYS} keys, but got {len(keys)}")
+    times: list[float] = []
+    poses = np.empty((len(keys), len(ACTIONS)), np.float32)
+    for index, key in enumerate(keys):
+        if not isinstance(key, Mapping) or "at" not in key:
+            raise CurveError(f'key {index} must be {{"at": seconds, "jawOpen": 0.4, …}}')
+        weights = dict(key)
+        at = weights.pop("at")
+        if not (_is_number(at) and 0 <= at <= longest):
+            raise CurveError(
+                f"key {index} must be at a second in [0, {longest:.6g}], but is at {shown(at)}"
+            )
+        if times and at <= times[-1]:
+            raise CurveError(
+                f"key {index} must be later than the one before, at {times[-1]:g} s,"
+                f" but is at {shown(at)}"
+            )
+        times.append(float(at))
+        try:
+            poses[index] = action_vector(weights, ACTIONS)
+        except ActionError as error:
+            raise CurveError(f"key {index}: {error}") from None
+    return times, poses
 
 
 def parse_fps(rate: Rate) -> Fraction:
@@ -332,18 +469,24 @@ def parse_fps(rate: Rate) -> Fraction:
         fps = ntsc if 0 < abs(fps - ntsc) < Fraction(1, 200) else fps
     fps = fps.limit_denominator(1001)
     if not 0 < fps <= MAX_FPS:
-        raise CurveError(f"fps must be a number above 0, up to {MAX_FPS}, but got {_shown(rate)}")
+        raise CurveError(f"fps must be a number above 0, up to {MAX_FPS}, but got {shown(rate)}")
     return fps
 
 
-def _frame_count(seconds: float, fps: Rate, least: int) -> int:
+def _frame_counts(seconds: float, hold: float, fps: Rate, least: int) -> tuple[int, int]:
+    """Frames of a movement, `least` at least, and those for which its peak is held."""
     rate = parse_fps(fps)
-    if not (isinstance(seconds, Real) and isfinite(seconds) and 0 < seconds * rate <= MAX_FRAMES):
+    longest = float(MAX_FRAMES / rate)
+    if not (isinstance(seconds, Real) and 0 < seconds * rate <= MAX_FRAMES):
         raise CurveError(
-            f"seconds must be above 0 and at most {float(MAX_FRAMES / rate):.0f}, "
-            f"but got {_shown(seconds)}"
+            f"seconds must be above 0 and at most {longest:.0f}, but got {shown(seconds)}"
         )
-    return max(least, round(float(seconds) * rate))
+    if not (isinstance(hold, Real) and 0 <= hold * rate <= MAX_FRAMES - seconds * rate):
+        raise CurveError(
+            f"hold must be at least 0 s, and with seconds at most {longest:.0f},"
+            f" but got {shown(hold)}"
+        )
+    return max(least, round(float(seconds) * rate)), round(float(hold) * rate)
 
 
 def _degree(value: Any, what: str) -> float:
@@ -359,21 +502,17 @@ def _weight_of(name: str, value: Any) -> float:
 
 def _weight(value: Any, what: str, lowest: float = 0.0) -> float:
     """The value as a float in [lowest, 1], judged after rounding to float32 as the model sees it."""
-    if isinstance(value, Real) and not isinstance(value, bool):
-        with np.errstate(over="ignore"):
-            try:
-                if lowest <= np.float32(value) <= 1:
-                    return min(1.0, max(lowest, float(value))) + 0.0
-            except OverflowError:
-                pass
-    raise ActionError(f"{what} must be a number in [{lowest:g}, 1], but got {_shown(value)}")
+    if _is_number(value):
+        if lowest <= value <= 1:
+            return float(value) + 0.0
+        with np.errstate(over="ignore"), suppress(OverflowError):
+            if lowest <= np.float32(value) <= 1:
+                return min(1.0, max(lowest, float(value)))
+    raise ActionError(f"{what} must be a number in [{lowest:g}, 1], but got {shown(value)}")
 
 
-def _shown(value: Any) -> str:
-    try:
-        return repr(value)[:80]
-    except ValueError:  # Python writes no integer of more than 4300 digits
-        return "a number of thousands of digits"
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def strict_json(data: bytes) -> Any:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -32,7 +32,7 @@ from moue.runtimes.device_array import on_cuda
 from moue.runtimes.select import select_runtime
 
 if TYPE_CHECKING:
-    from moue.runtimes.device_array import DeviceArray
+    from moue.runtimes.device_array import DeviceArray, WithDLPack, WithInterface
     from moue.runtimes.frame_loop import FrameLoop
 
 SIDE_BY_SIDE = 8  # frames at most that are made at once: they must not fill the memory
@@ -59,6 +59,13 @@ class EncodedFace:
     rest_mask: NDArray[np.float32] = field(repr=False)
     mouth: Mouth = field(repr=False)
     colour: float = field(repr=False)
+
+    def __post_init__(self) -> None:
+        for array in (self.landmarks, self.rest_flow, self.rest_mask, self.mouth.picture):
+            array.setflags(write=False)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return EncodedFace, tuple(getattr(self, each.name) for each in fields(self))
 
     @cached_property
     def to_crop(self) -> NDArray[np.float64]:
@@ -87,6 +94,10 @@ class EncodedFace:
 class Portrait:
     """A prepared photo: immutable, reusable, for frames by the bundle that prepared it.
 
+    Any number of threads may have frames of it at once. It can be pickled, for other processes and
+    for a cache: all of it is in host memory, whatever prepared it. What comes back is as good as new
+    for the same bundle and version of moue; unpickle your own alone, as anything in Python.
+
     Attributes:
         photo: uint8 RGB [H, W, 3], read-only.
         faces: those that move, largest first.
@@ -97,9 +108,19 @@ class Portrait:
     faces: tuple[EncodedFace, ...]
     encoder: str
 
+    def __post_init__(self) -> None:
+        self.photo.setflags(write=False)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Portrait, (self.photo, self.faces, self.encoder)
+
 
 class Animator(Closing):
     """Animates faces in photos. One animator serves any number of portraits.
+
+    And any number of threads: they may prepare photos and have frames made at once, also of the same
+    portrait. A generator of frames is for one thread at a time, and whoever closes the animator does
+    so when all are done. It does not survive `fork`: processes open one each.
 
     Example:
         >>> with Animator() as animator:
@@ -141,13 +162,17 @@ class Animator(Closing):
         known, actions = with_saved(self.bundle.expressions), set(self.actions)
         return {name: weights for name, weights in known.items() if weights.keys() <= actions}
 
-    def prepare(self, photo: Source | Any, face: str | int | Face = "largest") -> Portrait:
+    def prepare(
+        self, photo: Source | WithInterface | WithDLPack, face: str | int | Face = "largest"
+    ) -> Portrait:
         """Reads a photo, finds its faces and encodes them: the work that all frames share.
 
         Args:
-            photo: a path, the bytes of an image file, or uint8 RGB [H, W, 3]; where this animator
-                computes on a GPU also such an array, or [H, W, 4], that is there already, with
-                `__cuda_array_interface__` or DLPack.
+            photo: a path, the bytes of an image file, a PIL image, which is taken as a file of it
+                would be, its EXIF orientation and colour profile applied, or a uint8 array: RGB
+                [H, W, 3], RGBA [H, W, 4], laid over white, or grey [H, W]. Where this animator
+                computes on a GPU also uint8 [H, W, 3] or [H, W, 4], the fourth channel left out,
+                that is there already, with `__cuda_array_interface__` or DLPack.
             face: `largest`, `all`, which one, 1 being the largest, or a face already found.
 
         Raises:
@@ -156,20 +181,19 @@ class Animator(Closing):
             UsageError: the photo is on a GPU, and this animator is not.
         """
         there = photo if on_cuda(photo) else None
-        if there is not None:
-            photo = self.runtime.from_device(there)
+        source: Any = photo if there is None else self.runtime.from_device(there)
         if isinstance(face, Face):
             chosen: Sequence[Face] = [face]
-            pixels = read_photo(photo)
+            pixels = read_photo(source)
         else:
             if face not in ("largest", "all") and (type(face) is not int or face < 1):
                 raise UsageError(
                     f"face must be 'largest', 'all' or a number from 1, but got {face!r}"
                 )
-            pixels = read_photo(photo)
+            pixels = read_photo(source)
             chosen = _choose(find_faces(pixels), face)
         faces = tuple(self._encode(pixels, found, there) for found in chosen)
-        return Portrait(_frozen(pixels), faces, self.bundle.manifest.graphs["encoder"].sha256)
+        return Portrait(_own(pixels), faces, self.bundle.manifest.graphs["encoder"].sha256)
 
     def frame(self, portrait: Portrait, weights: Weights) -> NDArray[np.uint8]:
         """One frame.
@@ -190,7 +214,7 @@ class Animator(Closing):
 
     def frames(
         self, portrait: Portrait, curve: ActionCurve | Iterable[Weights], batch: int = 1
-    ) -> Iterator[NDArray[np.uint8]]:
+    ) -> Generator[NDArray[np.uint8], None, None]:
         """Frames of a curve, one after another: memory does not grow with their number.
 
         Args:
@@ -245,10 +269,10 @@ class Animator(Closing):
         rest = self.runtime.decode(features.skips(nothing), one_core=True)
         return EncodedFace(
             face.square,
-            _frozen(face.landmarks),
+            _own(face.landmarks),
             features,
-            _frozen(rest["flow"][0]),
-            _frozen(rest["mask"][0, 0]),
+            _own(rest["flow"][0]),
+            _own(rest["mask"][0, 0]),
             self.bundle.mouth.for_side(face.square.side),
             colour_of(square),
         )
@@ -297,7 +321,7 @@ class Animator(Closing):
         vectors: Iterator[NDArray[np.float32]],
         batch: int,
         ahead: int = 0,
-    ) -> Iterator[NDArray[np.uint8]]:
+    ) -> Generator[NDArray[np.uint8], None, None]:
         """Frames of action vectors; a device may work on `ahead` batches beyond the one awaited."""
         loop = self._loop(portrait, batch)
         cores = min(self.threads, SIDE_BY_SIDE // batch)
@@ -379,8 +403,6 @@ def _choose(found: Sequence[Face], face: str | int) -> Sequence[Face]:
     return found[wanted - 1 : wanted]
 
 
-def _frozen(array: NDArray[Any]) -> NDArray[Any]:
-    """The array itself, read-only, or a read-only copy where it looks into a larger one."""
-    array = array if array.base is None else array.copy()
-    array.setflags(write=False)
-    return array
+def _own(array: NDArray[Any]) -> NDArray[Any]:
+    """The array itself, or a copy where it looks into a larger one."""
+    return array if array.base is None else array.copy()

@@ -266,7 +266,7 @@ def _locate(bundle: str | os.PathLike[str]) -> Path:
     if isinstance(bundle, str) and NAME.fullmatch(bundle):
         folder = BUNDLES / bundle
         if not folder.is_dir():
-            shipped = sorted(path.name for path in BUNDLES.iterdir()) if BUNDLES.is_dir() else []
+            shipped = sorted(path.parent.name for path in BUNDLES.glob("*/manifest.json"))
             raise BundleError(
                 f"no bundle is named {bundle!r} (shipped: {', '.join(shipped) or 'none'}); "
                 f"a folder of your own is written ./{bundle}"

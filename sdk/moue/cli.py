@@ -24,19 +24,20 @@ from pathlib import Path
 from typing import NoReturn
 
 from moue import provenance
-from moue.actions import ActionCurve, Expression, action_vector, mirrored, parse_fps
+from moue.actions import SIDES, ActionCurve, Expression, action_vector, least, parse_fps
 from moue.animator import Animator
 from moue.bundle import Bundle, load_bundle
 from moue.errors import MoueError, UsageError, one_line
 from moue.expressions import mix, remove_expression, save_expression, with_saved
-from moue.face_commands import drive, live, track
+from moue.face_commands import drive, live, portrait_for, track
 from moue.files import check_file, same_file, whole_file
+from moue.glossary import meaning, region
 from moue.options import parser
 from moue.progress import with_progress
 from moue.streams import flush_output, open_streams, print_line, say
-from moue.video import check_output, check_rate, write_frames
+from moue.video import Output, check_output, check_rate, write_frames
 
-SECONDS, FPS = 2.0, "30"  # of a rise or a pulse
+SECONDS, FPS, DEGREE = 2.0, "30", 1.0  # of a rise or a pulse
 UNMARKED, TAMPERED = 3, 4  # how `moue verify` ends
 INTERRUPTED = 130  # what a shell reports of a process that Ctrl-C ended
 M_ARENA_MAX = -8  # glibc's number for how many heaps threads spread over
@@ -55,6 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "studio": studio,
         "track": track,
         "expressions": expressions,
+        "actions": actions,
         "export": export,
         "engine": engine,
         "benchmark": benchmark,
@@ -91,10 +93,10 @@ def animate(arguments: argparse.Namespace) -> int:
     if same_file(output.path, arguments.photo):
         raise UsageError(f"-o {output.path} is the photo itself; name another file")
     bundle = load_bundle(arguments.bundle)
-    curve = _curve(arguments, bundle, still=output.kind == "picture")
+    curve = _curve(arguments, bundle, output)
     check_rate(output, curve.fps)
     with Animator(bundle, arguments.device, arguments.runtime, arguments.threads) as animator:
-        portrait = animator.prepare(arguments.photo, arguments.face)
+        portrait = portrait_for(animator, arguments, output)
         frames = animator.frames(portrait, curve, arguments.batch)
         with closing(with_progress(frames, len(curve), sys.stderr)) as shown:
             written = write_frames(shown, output, curve.fps)
@@ -135,6 +137,21 @@ def expressions(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def actions(arguments: argparse.Namespace) -> int:
+    """`moue actions`: a line each on standard output, in the order of an action vector."""
+    known = load_bundle(arguments.bundle).actions
+    if arguments.json:
+        listed = [
+            {"name": n, "region": region(n), "min": least(n), "max": 1.0, "does": meaning(n)}
+            for n in known
+        ]
+        print_line(json.dumps(listed, indent=1, ensure_ascii=False))
+    else:
+        for name in known:
+            print_line(f"{name:20} {least(name):2g}…1  {region(name):14} {meaning(name)}".rstrip())
+    return 0
+
+
 def export(arguments: argparse.Namespace) -> int:
     """`moue export`: the file is compared with the bundle before it takes its name."""
     from moue.graphs import one_graph
@@ -154,6 +171,12 @@ def export(arguments: argparse.Namespace) -> int:
         f"{path}: {precision}, {len(bundle.actions)} actions, {megabytes:.1f} MB;"
         f" its frames differ from the bundle's by at most {levels} of 255 levels"
     )
+    side, count = bundle.input_size, len(bundle.actions)
+    say(
+        f"photo [1, 3, {side}, {side}] (the face square, RGB in [0, 1]), actions [frames, {count}]"
+        f" (as moue actions lists them) → frames [frames, 3, {side}, {side}] (RGB in [0, 1]),"
+        f" all float{32 if arguments.fp32 else 16}; moue export --help says more"
+    )
     return 0
 
 
@@ -163,7 +186,7 @@ def engine(arguments: argparse.Namespace) -> int:
     from moue.runtimes.engines import build_and_store
     from moue.runtimes.select import engine_targets
 
-    trt, gpus = engine_targets(arguments.device, arguments.runtime, arguments.sm)
+    trt, gpus = engine_targets(arguments.device, "auto", arguments.sm)
     bundle, cache, kept = load_bundle(arguments.bundle), EngineCache(), True
     for gpu in gpus:
         for graph in bundle.manifest.graphs:
@@ -185,7 +208,11 @@ def benchmark(arguments: argparse.Namespace) -> int:
     from moue.benchmark import measure, plot
 
     if arguments.plot is not None:
-        check_file(Path(arguments.plot))
+        path = Path(arguments.plot)
+        for given in (arguments.photo, arguments.camera):
+            if given is not None and same_file(path, given):
+                raise UsageError(f"--plot {path} is what is read; name another file")
+        check_file(path)
     report = measure(
         arguments.bundle,
         arguments.device,
@@ -240,14 +267,15 @@ def _share_one_heap() -> None:
         mallopt(M_ARENA_MAX, 1)
 
 
-def _curve(arguments: argparse.Namespace, bundle: Bundle, still: bool) -> ActionCurve:
-    """What the face is to do; `still` asks for one frame. Every name and number is checked."""
-    target = _target(arguments, bundle)
+def _curve(arguments: argparse.Namespace, bundle: Bundle, output: Output) -> ActionCurve:
+    """What the face is to do. Every name and number is checked."""
+    target, still = _target(arguments, bundle), output.kind == "picture"
     if arguments.curve not in (None, "rise", "pulse"):
-        if target or arguments.seconds is not None or arguments.fps is not None:
+        own = (arguments.degree, arguments.seconds, arguments.hold, arguments.fps)
+        if target or any(value is not None for value in own):
             raise UsageError(
-                "a curve file has its own actions, length and rate;"
-                " leave out --expression, --mix, --action, --seconds and --fps"
+                "a curve file has its own actions, length and rate; leave out --expression, --mix,"
+                " --action, --degree, --seconds, --hold and --fps"
             )
         curve = ActionCurve.from_json(arguments.curve)
     elif target is None:
@@ -256,14 +284,12 @@ def _curve(arguments: argparse.Namespace, bundle: Bundle, still: bool) -> Action
             f" (expressions: {', '.join(with_saved(bundle.expressions))})"
         )
     elif arguments.degrees is not None or (still and arguments.curve is None):
-        if arguments.seconds is not None:
-            raise UsageError("--seconds goes with --curve; degrees make one frame each")
-        degrees = [1.0] if arguments.degrees is None else arguments.degrees
-        curve = target.degrees(degrees, _fps(arguments))
+        curve = target.degrees(_degrees(arguments, output), _fps(arguments))
     else:
         make = target.pulse if arguments.curve == "pulse" else target.rise
         seconds = SECONDS if arguments.seconds is None else arguments.seconds
-        curve = make(seconds, _fps(arguments))
+        degree = DEGREE if arguments.degree is None else arguments.degree
+        curve = make(seconds, _fps(arguments), degree, arguments.hold or 0.0)
     if still and len(curve) != 1:
         raise UsageError(
             f"a .png holds one frame, but {len(curve)} were asked for; end -o with / for a folder"
@@ -284,10 +310,28 @@ def _both_sides(weights: Mapping[str, float]) -> str:
     """`mouthSmile 0.9, jawOpen 0.12`; a name without its side stands for both."""
     shown = {}
     for action, weight in weights.items():
-        both = action != mirrored(action) and weights.get(mirrored(action)) == weight
-        name = re.sub("(Left|Right)$", "", action) if both else action
+        both = re.sub("(Left|Right)$", "", action)
+        alike = both in SIDES and {weights.get(side) for side in SIDES[both]} == {weight}
+        name = both if alike else action
         shown[name] = f"{name} {weight:.3g}"
     return ", ".join(shown.values())
+
+
+def _degrees(arguments: argparse.Namespace, output: Output) -> list[float]:
+    """What `--degrees` lists, or the one degree of a picture."""
+    for option in ("seconds", "hold"):
+        if getattr(arguments, option) is not None:
+            raise UsageError(f"--{option} goes with --curve; degrees make one frame each")
+    if arguments.degrees is None:
+        return [DEGREE if arguments.degree is None else arguments.degree]
+    if arguments.degree is not None:
+        raise UsageError("--degrees says how much each frame shows; leave out --degree")
+    if len(arguments.degrees) == 1 and output.path.suffix.lower() == ".mp4":
+        raise UsageError(
+            "one degree is one frame, over before it is seen; end -o with .png,"
+            " or say --degree for a clip that rises to it"
+        )
+    return list(arguments.degrees)
 
 
 def _fps(arguments: argparse.Namespace) -> Fraction:

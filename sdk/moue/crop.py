@@ -10,19 +10,23 @@ import importlib
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
-from importlib.machinery import ModuleSpec
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from importlib.util import find_spec, module_from_spec
 from itertools import accumulate
+from types import ModuleType
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from moue.errors import RuntimeUnavailableError
+from moue.photo import Source, read_photo
 from moue.streams import quiet_stderr
 
 SQUARE_SCALE = 1.4  # side of the square, in lengths of the face oval's longer extent
@@ -103,15 +107,17 @@ class Face:
     score: float
 
 
-def find_faces(photo: NDArray[np.uint8]) -> list[Face]:
+def find_faces(photo: Source) -> list[Face]:
     """Finds every face in a photo, largest first; an empty list when there is none.
 
     Args:
-        photo: uint8 RGB [H, W, 3].
+        photo: whatever `read_photo` takes: a path, the bytes of a file, an image or an array.
 
     Raises:
+        PhotoError: the photo cannot be read.
         RuntimeUnavailableError: MediaPipe is not installed or cannot start.
     """
+    photo = read_photo(photo)
     face_detection, face_mesh = import_mediapipe(
         "python.solutions.face_detection", "python.solutions.face_mesh"
     )
@@ -273,7 +279,8 @@ def import_mediapipe(*names: str) -> list[Any]:
     """Modules of MediaPipe, such as `python.solutions.face_mesh`, without any package's `__init__`.
 
     Those would import OpenCV, matplotlib and the Tasks API: 1.5 s, and system libraries (libGL) a
-    slim machine lacks. The face modules themselves need none of them.
+    slim machine lacks. The face modules themselves need none of them. A program that imports
+    MediaPipe itself, before or after, has all of it.
     """
     spec = find_spec("mediapipe")
     if spec is None or not spec.submodule_search_locations:
@@ -281,19 +288,82 @@ def import_mediapipe(*names: str) -> list[Any]:
             "MediaPipe is needed to find faces and is not installed: "
             "pip install 'mediapipe>=0.10.18,<=0.10.21' (Python 3.10–3.12)"
         )
-    root = spec.submodule_search_locations[0]
-    for name in names:
-        for package in accumulate(f"mediapipe.{name}".split(".")[:-1], "{}.{}".format):
-            folder = os.path.join(root, *package.split(".")[1:])
-            if package not in sys.modules and os.path.isdir(folder):
-                bare = ModuleSpec(package, None, is_package=True)
-                bare.submodule_search_locations = [folder]
-                sys.modules[package] = module_from_spec(bare)
+    modules = [f"mediapipe.{name}" for name in names]
     try:
-        with quiet_stderr():
-            return [importlib.import_module(f"mediapipe.{name}") for name in names]
+        with quiet_stderr(), _BARE.stand_in(spec.submodule_search_locations[0], modules):
+            return [importlib.import_module(module) for module in modules]
     except ImportError as error:
         raise RuntimeUnavailableError(
             f"MediaPipe is installed but does not start ({error}): "
             "moue needs mediapipe>=0.10.18,<=0.10.21"
         ) from error
+
+
+class _BarePackages(MetaPathFinder):
+    """Packages whose `__init__` has not run. They stand among the imported ones for a moment only.
+
+    Whoever imports such a package later has its `__init__` run in the same module: what was imported
+    from it meanwhile hangs on that already, and Python would not hang it on another.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._packages: dict[str, ModuleType] = {}
+
+    @contextmanager
+    def stand_in(self, root: str, modules: Sequence[str]) -> Iterator[None]:
+        """What `modules` are in is bare, unless somebody has imported it or they are there already.
+
+        Args:
+            root: folder of the outermost package.
+        """
+        with self._lock:
+            outermost = modules[0].partition(".")[0]
+            if outermost in sys.modules or all(module in sys.modules for module in modules):
+                yield
+                return
+            if self not in sys.meta_path:
+                sys.meta_path.insert(0, self)
+            added = []
+            for module in modules:
+                for package in accumulate(module.split(".")[:-1], "{}.{}".format):
+                    folder = os.path.join(root, *package.split(".")[1:])
+                    if package not in sys.modules and os.path.isdir(folder):
+                        sys.modules[package] = self._bare(package, folder)
+                        added.append(package)
+            try:
+                yield
+            finally:
+                for package in added:
+                    sys.modules.pop(package, None)
+
+    def _bare(self, package: str, folder: str) -> ModuleType:
+        if package not in self._packages:
+            spec = ModuleSpec(package, None, is_package=True)
+            spec.submodule_search_locations = [folder]
+            self._packages[package] = module_from_spec(spec)
+        return self._packages[package]
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Python asks this of all that is imported and is not there yet."""
+        package = self._packages.get(fullname)
+        spec = PathFinder.find_spec(fullname, path) if package else None
+        if package and spec and spec.origin:
+            spec.loader = _LoaderInto(package, spec.origin)
+        return spec
+
+
+class _LoaderInto(SourceFileLoader):
+    """Runs a package's `__init__` in a module that is there already."""
+
+    def __init__(self, package: ModuleType, path: str) -> None:
+        super().__init__(package.__name__, path)
+        self._package = package
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        return self._package
+
+
+_BARE = _BarePackages()

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
-from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
 
-from moue.actions import ACTIONS, ActionCurve
+from moue.actions import ACTIONS, ActionCurve, Rate, parse_fps
 from moue.errors import NoFaceError
 from moue.tracking import SEARCH, Measured, Tracked, Tracker, quietest, shown_at
 from moue.video import VideoReader
@@ -27,7 +26,8 @@ class Performance:
     Args:
         video: whose face.
         tracker: follows it; one that was given a neutral face does not look for one.
-        fps: frames per second; frame k is what the video shows at k / fps seconds.
+        fps: frames per second, the video's own where it is None; frame k is what the video shows
+            at k / fps seconds.
         actions: which of `moue.actions.ACTIONS` are played, in this order.
         rest_at: the second at which the face is at rest; None looks for the quietest.
         keep: remember what was played, for `curve`.
@@ -41,12 +41,13 @@ class Performance:
         self,
         video: VideoReader,
         tracker: Tracker,
-        fps: Fraction,
+        fps: Rate | None = None,
         actions: tuple[str, ...] = ACTIONS,
         rest_at: float | None = None,
         keep: bool = False,
     ) -> None:
-        self.video, self.tracker, self.fps = video, tracker, fps
+        self.video, self.tracker = video, tracker
+        self.fps = parse_fps(video.fps if fps is None else fps)
         self.actions = tuple(name for name in actions if name in ACTIONS)
         self.rest_at = rest_at
         self._columns = [ACTIONS.index(name) for name in self.actions]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Iterable
 from difflib import get_close_matches
 
 LONGEST_REASON = 200  # characters of another library's message that are worth showing
+LONGEST_VALUE = 80  # of a value that makes no sense
+LONGEST_NAME = 64  # of a name that others are looked for that are near it
 
 
 class MoueError(Exception):
@@ -42,7 +45,7 @@ class RuntimeUnavailableError(MoueError):
 
 
 class VideoError(MoueError):
-    """A video that cannot be read: missing, damaged, without pictures, or too large."""
+    """A video, camera or stream that cannot be read: missing, damaged, without pictures, too large."""
 
 
 class OutputError(MoueError):
@@ -56,9 +59,18 @@ class UsageError(MoueError):
 
 
 def one_line(error: BaseException) -> str:
-    """The first line of another library's error, short enough to stand inside ours."""
+    """The first line of another library's error, short and printable enough to stand inside ours."""
     lines = str(error).strip().splitlines()
-    return lines[0].strip()[:LONGEST_REASON] if lines else type(error).__name__
+    line = lines[0].strip()[:LONGEST_REASON] if lines else type(error).__name__
+    return line if line.isprintable() else repr(line)[1:-1]
+
+
+def shown(value: object) -> str:
+    """What somebody gave, as it may stand in a message: short, printable, however deep it goes."""
+    try:
+        return reprlib.repr(value)[:LONGEST_VALUE]
+    except (ValueError, RecursionError):  # an integer of over 4300 digits
+        return f"{type(value).__name__} too long to show"
 
 
 def reason_of(error: BaseException) -> str:
@@ -74,5 +86,6 @@ def with_kind(error: BaseException) -> str:
 def suggest(name: str, known: Iterable[str]) -> str:
     """The known names nearest to a misspelt one, as the end of a message; "" when none is near."""
     by_lower = {candidate.lower(): candidate for candidate in known}
-    near = [by_lower[match] for match in get_close_matches(name.lower(), by_lower, n=3, cutoff=0.5)]
+    known = get_close_matches(name[:LONGEST_NAME].lower(), by_lower, n=3, cutoff=0.5)
+    near = [by_lower[match] for match in known]
     return f"; did you mean {' or '.join(near)}?" if near else ""

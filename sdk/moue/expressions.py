@@ -1,7 +1,7 @@
 """Expressions by name: the six, a bundle's own, those the user saved; and mixtures of them.
 
 A saved expression is a file, `$XDG_CONFIG_HOME/moue/expressions/NAME.json` (`~/.config` where that
-is not set), with a weight by action: `{"mouthSmileLeft": 0.6, "eyeBlinkLeft": 1.0}`.
+is not set), with a weight by action: `{"mouthSmile": 0.6, "eyeBlinkLeft": 1.0}`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from moue.actions import (
     ACTIONS,
     EXPRESSIONS,
+    SIDES,
     Expression,
     Weights,
     action_vector,
@@ -62,7 +63,7 @@ def mix(
 
     Args:
         expressions: degree in [0, 1] by expression name.
-        actions: weight by action name.
+        actions: weight by action name; one without its side stands for both.
         table: where the expressions are looked up before those the user saved.
     """
     total: dict[str, float] = {}
@@ -176,6 +177,6 @@ def _check_name(name: str, actions: Sequence[str]) -> None:
             "an expression's name must be up to 48 letters, digits, - or _, beginning with a"
             f" letter, but got {str(name)[:80]!r}"
         )
-    taken = {word.lower(): word for word in (*actions, *EXPRESSIONS, "neutral")}
+    taken = {word.lower(): word for word in (*actions, *SIDES, *EXPRESSIONS, "neutral")}
     if word := taken.get(name.lower()):
         raise ActionError(f"{word!r} is a name of moue's own; save the expression under another")

@@ -11,22 +11,26 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 from moue.actions import parse_fps
-from moue.animator import Animator
+from moue.animator import Animator, Portrait
 from moue.bundle import load_bundle
 from moue.drive import Performance
 from moue.errors import UsageError
 from moue.files import check_file, same_file, whole_file
 from moue.live import Live, prepare
 from moue.performers import FacePerformer, Performer, RemotePerformer
+from moue.photo import Source, read_photo, within
 from moue.progress import with_progress
 from moue.streams import say
 from moue.tracking import Neutral, Tracker, Tuning
-from moue.video import Sound, VideoReader, check_output, check_rate, write_frames
+from moue.video import Output, Sound, VideoReader, check_output, check_rate, write_frames
 from moue.video.camera import open_camera
 from moue.video.feed import Feed
 from moue.video.outlets import Recording, VirtualCamera
 from moue.video.window import Window
 from moue.wire import Sample, check_target, receive, sender
+
+MOST_BLOCKS = 36_864  # of 16×16 px: the largest frame up to level 5.2 of H.264
+MOST_SIDE = 3072  # px of a square of as many
 
 log = logging.getLogger("moue")
 
@@ -39,7 +43,7 @@ def drive(arguments: argparse.Namespace) -> int:
         raise UsageError("a performance needs a clip; end -o with .mp4, .gif, .webp or /")
     written_to = {"-o": output.path, "--save-curve": curve_path}
     for option, path in written_to.items():
-        for given in (arguments.photo, arguments.video):
+        for given in (arguments.photo, arguments.video, arguments.neutral or ""):
             if path is not None and same_file(path, given):
                 raise UsageError(f"{option} {path} is what is read; name another file")
     if curve_path is not None:
@@ -59,7 +63,7 @@ def drive(arguments: argparse.Namespace) -> int:
         animator = stack.enter_context(
             Animator(bundle, arguments.device, arguments.runtime, arguments.threads)
         )
-        portrait = animator.prepare(arguments.photo, arguments.face)
+        portrait = portrait_for(animator, arguments, output)
         sound = None
         if not arguments.no_sound:
             sound = stack.enter_context(Sound(video.path, video.start))
@@ -77,6 +81,25 @@ def drive(arguments: argparse.Namespace) -> int:
         f" {written.seconds:.4g} s{heard}; a face in {performance.seen} of {performance.frames}"
     )
     return 0
+
+
+def portrait_for(animator: Animator, arguments: argparse.Namespace, output: Output) -> Portrait:
+    """The photo at `--size`, prepared; what many players will not play of it is said."""
+    photo: Source = arguments.photo
+    if arguments.size is not None:
+        photo = within(read_photo(photo), arguments.size, arguments.size)
+    portrait = animator.prepare(photo, arguments.face)
+    height, width = portrait.photo.shape[:2]
+    if output.path.suffix.lower() == ".mp4" and -(-width // 16) * -(-height // 16) > MOST_BLOCKS:
+        log.warning(
+            "%s has %d×%d pixels, more than most hardware plays (H.264 up to level 5.2):"
+            " --size %d makes it smaller",
+            output.path,
+            width,
+            height,
+            MOST_SIDE,
+        )
+    return portrait
 
 
 def live(arguments: argparse.Namespace) -> int:
@@ -148,9 +171,9 @@ def _performer(arguments: argparse.Namespace) -> Iterator[Performer]:
             yield RemotePerformer(lines)
         return
     path = Path(arguments.neutral) if arguments.neutral else None
-    known = Neutral.load(path) if path is not None and path.exists() else None
     if path is not None:
         check_file(path)
+    known = Neutral.load(path) if path is not None and path.exists() else None
     with ExitStack() as stack:
         tracker = stack.enter_context(Tracker(arguments.scores, known, _tuning(arguments)))
         camera = stack.enter_context(open_camera(arguments.camera or "0", arguments.loop))

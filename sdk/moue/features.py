@@ -17,7 +17,7 @@ from moue.bundle import Level
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """e0 and every e_i of one face; every array is read-only.
+    """e0 and every e_i of one face; every array is read-only, and again when it has been pickled.
 
     Attributes:
         still: `e0` where only the photo acts, float32 [1, C, h, w] by level size.
@@ -40,9 +40,16 @@ class Features:
         base = np.concatenate([encoded[f"base_{level.size}"].ravel() for level in moving])
         residual = np.concatenate([each.reshape(len(each), -1) for each in terms], axis=1)
         residual = residual.astype(np.float16, copy=False)
-        for array in (*still.values(), base, residual):
+        return cls(still, moving, base, residual)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "still", MappingProxyType(dict(self.still)))
+        arrays: list[NDArray[Any]] = [*self.still.values(), self.base, self.residual]
+        for array in arrays:
             array.setflags(write=False)
-        return cls(MappingProxyType(still), moving, base, residual)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Features, (dict(self.still), self.moving, self.base, self.residual)
 
     @cached_property
     def sizes(self) -> tuple[int, ...]:

@@ -41,6 +41,7 @@ def user_folder(variable: str, default: str) -> Path:
 
 def check_file(path: Path) -> None:
     """Raises OutputError unless a file could be written, or written anew, at `path`."""
+    check_name(path)
     if path.is_dir():
         raise OutputError(f"{path} is a folder; name a file")
     if path.exists() and not path.is_file():
@@ -48,8 +49,19 @@ def check_file(path: Path) -> None:
     check_folder(path.parent)
 
 
+def check_name(path: Path) -> None:
+    """Raises OutputError where nothing can be called so: a name that is too long, say."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except (OSError, ValueError) as error:
+        raise OutputError(f"cannot write {path}: {reason_of(error)}; name another") from None
+
+
 def check_folder(folder: Path) -> None:
     """Raises OutputError unless a file can be made in `folder`; tries, for permissions mislead."""
+    check_name(folder)
     if not folder.is_dir():
         raise OutputError(f"there is no folder {folder}; make it first, or name another")
     part = part_path(folder)
@@ -64,7 +76,7 @@ def check_folder(folder: Path) -> None:
 
 def same_file(output: Path, source: str | os.PathLike[str]) -> bool:
     """Whether writing `output` would overwrite what is read."""
-    return output.exists() and os.path.exists(source) and output.samefile(source)
+    return os.path.exists(output) and os.path.exists(source) and output.samefile(source)
 
 
 @contextmanager

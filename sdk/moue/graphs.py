@@ -158,9 +158,11 @@ def _tensor_as_float32(tensor: TensorProto) -> None:
 def one_graph(bundle: Bundle, fp32: bool = False) -> onnx.ModelProto:
     """The generator f(I, a) as one graph, for trtexec, Triton and others.
 
-    Inputs `photo` [1, 3, S, S], the face square in [0, 1], and `actions` [frames, n]; output
-    `frames` [frames, 3, S, S] in [0, 1]; all FP16, or float32 on demand. One row of zeros runs
-    along with the frames: the decoder's outputs at rest, which are subtracted here as everywhere.
+    Inputs `photo` [1, 3, S, S], the face square as `kernels.preprocess` cuts it, RGB in [0, 1], and
+    `actions` [frames, n], weights of the bundle's actions in their order, from `actions.least` to 1;
+    output `frames` [frames, 3, S, S], the square again, RGB in [0, 1]. All are FP16, or float32 on
+    demand; the frames axis alone is dynamic. One row of zeros runs along with the frames: the
+    decoder's outputs at rest, which are subtracted here as everywhere.
     """
     encoder, decoder = bundle.graph("encoder"), bundle.graph("decoder")
     opset = _opset(encoder)

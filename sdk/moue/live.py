@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from moue.actions import ACTIONS
 from moue.animator import Animator, Portrait
 from moue.errors import MoueError, OutputError
 from moue.performers import Moment, Performer
-from moue.photo import Source, read_photo
+from moue.photo import Source, read_photo, within
 from moue.video.ffmpeg import Frame
 from moue.video.outlets import Recording, VirtualCamera, fitted
 
@@ -67,14 +68,7 @@ class Session:
 
 def prepare(animator: Animator, photo: Source, height: int, face: str | int) -> Portrait:
     """A portrait of at most `height` pixels: more than a live picture needs costs frames."""
-    from PIL import Image
-
-    pixels = read_photo(photo)
-    if pixels.shape[0] > height:
-        width = max(1, round(pixels.shape[1] * height / pixels.shape[0]))
-        small = Image.fromarray(pixels).resize((width, height), Image.Resampling.LANCZOS)
-        pixels = np.asarray(small, np.uint8)
-    return animator.prepare(pixels, face)
+    return animator.prepare(within(read_photo(photo), math.inf, height), face)
 
 
 class Live:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import math
 from argparse import ArgumentTypeError
+from collections.abc import Collection
 from contextlib import suppress
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import moue
 from moue.actions import EXPRESSIONS
@@ -15,6 +16,30 @@ from moue.examples import EXAMPLES
 from moue.runtimes.select import RUNTIMES
 
 SIZES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
+MOST_PIXELS = 16384  # of the longer side of a clip
+MODEL: dict[str, dict[str, Any]] = {
+    "bundle": {
+        "metavar": "NAME|PATH",
+        "default": "edge",
+        "help": "the model (default: %(default)s)",
+    },
+    "device": {
+        "metavar": "auto|cpu|cuda[:N]",
+        "default": "auto",
+        "help": "auto takes what works; the others are used or refused (default: %(default)s)",
+    },
+    "runtime": {
+        "metavar": "|".join(("auto", *RUNTIMES)),
+        "default": "auto",
+        "help": "what executes the model (default: %(default)s)",
+    },
+    "threads": {
+        "metavar": "N",
+        "type": int,
+        "default": 0,
+        "help": "0 takes every core (default: %(default)s)",
+    },
+}
 
 
 class Parser(argparse.ArgumentParser):
@@ -36,22 +61,34 @@ def parser() -> Parser:
     commands = top.add_subparsers(
         title="commands", dest="command", metavar="COMMAND", required=True
     )
-    for name, summary, add_options in (
-        ("animate", "animate the face in a photo", _add_animate),
-        ("drive", "play the performance of a face in a video on a photo", _add_drive),
-        ("live", "play a face before a camera on a photo, as it moves", _add_live),
-        ("studio", "move a face with sliders, on a page in the browser", _add_studio),
-        ("track", "send what a face before a camera does, and no picture of it", _add_track),
+    for name, summary, add_options, takes in (
+        ("animate", "animate the face in a photo", _add_animate, MODEL),
+        ("drive", "play the performance of a face in a video on a photo", _add_drive, MODEL),
+        ("live", "play a face before a camera on a photo, as it moves", _add_live, MODEL),
+        ("studio", "move a face with sliders, on a page in the browser", _add_studio, MODEL),
+        ("track", "send what a face before a camera does, and no picture of it", _add_track, ()),
         (
             "expressions",
             "list the expressions, save one of your own or remove it",
             _add_expressions,
+            ("bundle",),
         ),
-        ("export", "write the whole generator f(I, a) as one ONNX file", _add_export),
-        ("engine", "build TensorRT engines, for this GPU or for others", _add_engine),
-        ("benchmark", "measure every stage on this machine", _add_benchmark),
-        ("doctor", "say what works on this machine, and what does not and why", _add_doctor),
-        ("verify", "say whether a file is marked as synthetic, and by what", _add_verify),
+        ("actions", "list the actions, with what each does", _add_actions, ("bundle",)),
+        (
+            "export",
+            "write the whole generator f(I, a) as one ONNX file",
+            _add_export,
+            ("bundle", "threads"),
+        ),
+        (
+            "engine",
+            "build TensorRT engines, for this GPU or for others",
+            _add_engine,
+            ("bundle",),
+        ),
+        ("benchmark", "measure every stage on this machine", _add_benchmark, MODEL),
+        ("doctor", "say what works on this machine, and what does not and why", _add_doctor, MODEL),
+        ("verify", "say whether a file is marked as synthetic, and by what", _add_verify, ()),
     ):
         command = commands.add_parser(
             name,
@@ -62,10 +99,7 @@ def parser() -> Parser:
             allow_abbrev=False,
         )
         add_options(command)
-        if name in ("expressions", "track", "verify"):
-            _add_verbose(command.add_argument_group("messages"))
-        else:
-            _add_model(command)
+        _add_model(command, takes)
     return top
 
 
@@ -81,13 +115,17 @@ def _add_animate(command: Parser) -> None:
     )
     _add_mix(either)
     _add_action(what)
+    what.add_argument(
+        "--degree", metavar="D", type=float, help="how much of all that, in [0, 1] (default: 1)"
+    )
 
     when = command.add_argument_group("how it does it over time")
     either = when.add_mutually_exclusive_group()
     either.add_argument(
         "--curve",
         metavar="rise|pulse|FILE.json",
-        help="from rest to the expression, there and back, or a curve of your own (default: rise)",
+        help="from rest to the expression, there and back, or a curve of your own, of rows or keys"
+        " as below (default: rise)",
     )
     either.add_argument(
         "--degrees",
@@ -96,11 +134,17 @@ def _add_animate(command: Parser) -> None:
         help="one frame per degree in [0, 1] (default for a .png: 1)",
     )
     when.add_argument("--seconds", type=float, help="length of a rise or pulse (default: 2)")
+    when.add_argument(
+        "--hold",
+        metavar="SECONDS",
+        type=float,
+        help="for how long more the peak is held: at the end of a rise, in the middle of a pulse"
+        " (default: 0)",
+    )
     when.add_argument("--fps", help="frames a second, such as 25 or 30000/1001 (default: 30)")
 
     _add_face(command)
-    out = _add_output(command, ".mp4, .gif, .webp or .png")
-    _add_batch(out)
+    _add_clip(_add_output(command, ".mp4, .gif, .webp or .png"))
 
 
 def _add_mix(group: argparse._ActionsContainer) -> None:
@@ -115,12 +159,12 @@ def _add_mix(group: argparse._ActionsContainer) -> None:
 def _add_action(group: argparse._ActionsContainer) -> None:
     group.add_argument(
         "--action",
-        metavar="NAME=W",
+        metavar="NAME=W,…",
         type=_pairs,
         action="append",
         default=[],
-        help="one action, such as jawOpen=0.4, or a turn of the head, such as headYaw=-0.5; "
-        "added to the expression; may be repeated",
+        help="actions, such as jawOpen=0.4, mouthSmile=0.8 for both its sides, or headYaw=-0.5 for a"
+        " turn of the head (moue actions lists them); added to the expression; may be repeated",
     )
 
 
@@ -137,7 +181,12 @@ def _add_expressions(command: Parser) -> None:
     what = command.add_argument_group("what is saved")
     _add_mix(what)
     _add_action(what)
-    _add_bundle(command.add_argument_group("model"))
+
+
+def _add_actions(command: Parser) -> None:
+    command.add_argument_group("output").add_argument(
+        "--json", action="store_true", help="for programs to read"
+    )
 
 
 def _add_face(command: Parser) -> None:
@@ -162,7 +211,14 @@ def _add_output(command: Parser, suffixes: str) -> argparse._ArgumentGroup:
     return out
 
 
-def _add_batch(out: argparse._ArgumentGroup) -> None:
+def _add_clip(out: argparse._ArgumentGroup) -> None:
+    out.add_argument(
+        "--size",
+        metavar="PX",
+        type=_pixels,
+        help="the longer side of the frames at most: a larger photo is made smaller first"
+        " (default: the photo's own size)",
+    )
     out.add_argument(
         "--batch", type=int, default=1, help="frames decoded at a time (default: %(default)s)"
     )
@@ -183,14 +239,14 @@ def _add_drive(command: Parser) -> None:
     out.add_argument("--fps", help="frames a second (default: the video's own, exactly)")
     out.add_argument("--no-sound", action="store_true", help="leave the video's sound out")
     out.add_argument("--save-curve", metavar="FILE.json", help="keep the performance")
-    _add_batch(out)
+    _add_clip(out)
 
 
 def _add_live(command: Parser) -> None:
     command.add_argument(
         "photo", metavar="PHOTO", nargs="+", help="one portrait, or several to switch between"
     )
-    source = _add_source(command)
+    source = _add_source(command, "until it ends, q or Ctrl-C")
     source.add_argument(
         "--actions",
         metavar="-|udp|osc|ws://HOST:PORT",
@@ -209,7 +265,7 @@ def _add_live(command: Parser) -> None:
     out.add_argument(
         "--size",
         metavar="PX",
-        type=_height,
+        type=_pixels,
         default=720,
         help="the portrait's height at most (default: %(default)s)",
     )
@@ -234,7 +290,7 @@ def _add_studio(command: Parser) -> None:
 
 
 def _add_track(command: Parser) -> None:
-    _add_source(command)
+    _add_source(command, "until it ends, or Ctrl-C")
     command.add_argument_group("output").add_argument(
         "--to",
         metavar="-|udp|osc|ws://HOST:PORT",
@@ -244,16 +300,16 @@ def _add_track(command: Parser) -> None:
     )
 
 
-def _add_source(command: Parser) -> argparse._ArgumentGroup:
+def _add_source(command: Parser, how_long: str) -> argparse._ArgumentGroup:
     source = command.add_argument_group("where the face is seen")
     source.add_argument(
         "--camera",
-        metavar="N|/dev/video…|FILE|URL",
-        help="a camera, a video played as if it were one, a stream, or a GStreamer pipeline"
-        " (default: 0, the first camera)",
+        metavar="N|/dev/video…|csi://N|FILE|URL",
+        help="a camera (csi:// is a Jetson's), a video played as if it were one, a stream, or a"
+        " GStreamer pipeline (default: 0, the first camera)",
     )
     source.add_argument("--loop", action="store_true", help="play a video again and again")
-    source.add_argument("--seconds", type=_seconds, help="how long (default: until it ends, or q)")
+    source.add_argument("--seconds", type=_seconds, help=f"how long (default: {how_long})")
     source.add_argument("--mirror", action="store_true", help="swap left and right")
     _add_tracking(
         command,
@@ -277,7 +333,8 @@ def _add_tracking(command: Parser, neutral: str, **how: str) -> None:
         "--gain",
         metavar="NAME=G,…",
         type=_pairs,
-        help="play actions more or less strongly; all=G stands for those not named (default: 1)",
+        help="play actions more or less strongly, such as mouthSmile=1.3; all=G stands for those"
+        " not named (default: 1)",
     )
     tracking.add_argument(
         "--low",
@@ -289,7 +346,9 @@ def _add_tracking(command: Parser, neutral: str, **how: str) -> None:
 
 def _add_export(command: Parser) -> None:
     out = command.add_argument_group("output")
-    out.add_argument("-o", "--output", metavar="OUT.onnx", required=True)
+    out.add_argument(
+        "-o", "--output", metavar="OUT.onnx", required=True, help="a name ending in .onnx"
+    )
     out.add_argument("--fp32", action="store_true", help="in FP32 (default: FP16)")
 
 
@@ -302,6 +361,12 @@ def _add_engine(command: Parser) -> None:
         default=[],
         help="a compute capability, such as 86 for 8.6; built by TensorRT-RTX, which needs no GPU"
         " for it; may be repeated (default: that of this machine's GPU)",
+    )
+    which.add_argument(
+        "--device",
+        metavar="cuda[:N]",
+        default="cuda",
+        help="which of this machine's GPUs, where no --sm is named (default: %(default)s)",
     )
     command.add_argument_group("how").add_argument(
         "--workspace",
@@ -326,7 +391,7 @@ def _add_benchmark(command: Parser) -> None:
     )
     what.add_argument(
         "--camera",
-        metavar="N|FILE|URL",
+        metavar="N|csi://N|FILE|URL",
         help="whose pictures are tracked (default: tracking is not measured)",
     )
     what.add_argument(
@@ -347,35 +412,15 @@ def _add_verify(command: Parser) -> None:
     command.add_argument("file", metavar="FILE", help="a picture or clip, of whatever program")
 
 
-def _add_model(command: Parser) -> None:
-    model = command.add_argument_group("model and device")
-    _add_bundle(model)
-    model.add_argument(
-        "--device",
-        metavar="auto|cpu|cuda[:N]",
-        default="auto",
-        help="auto takes what works; the others are used or refused (default: %(default)s)",
+def _add_model(command: Parser, takes: Collection[str]) -> None:
+    """The options of `MODEL` that a command has a use for, and -v."""
+    if takes:
+        model = command.add_argument_group("model and device" if "device" in takes else "model")
+        for option in takes:
+            model.add_argument(f"--{option}", **MODEL[option])
+    command.add_argument_group("messages").add_argument(
+        "-v", "--verbose", action="store_true", help="say what is chosen and why"
     )
-    model.add_argument(
-        "--runtime",
-        metavar="|".join(("auto", *RUNTIMES)),
-        default="auto",
-        help="what executes the model (default: %(default)s)",
-    )
-    model.add_argument(
-        "--threads", metavar="N", type=int, default=0, help="0 takes every core (default: 0)"
-    )
-    _add_verbose(model)
-
-
-def _add_bundle(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--bundle", metavar="NAME|PATH", default="edge", help="the model (default: %(default)s)"
-    )
-
-
-def _add_verbose(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("-v", "--verbose", action="store_true", help="say what is chosen and why")
 
 
 def _pairs(text: str) -> dict[str, float]:
@@ -397,9 +442,11 @@ def _size(text: str) -> int:
     return int(number) * SIZES[unit]
 
 
-def _height(text: str) -> int:
-    if not text.isdecimal() or not 64 <= int(text) <= 4320:
-        raise ArgumentTypeError(f"must be a number of pixels from 64 to 4320, but got {text!r}")
+def _pixels(text: str) -> int:
+    if not text.isdecimal() or len(text) > 5 or not 64 <= int(text) <= MOST_PIXELS:
+        raise ArgumentTypeError(
+            f"must be a number of pixels from 64 to {MOST_PIXELS}, but got {text!r}"
+        )
     return int(text)
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from moue import xmp
-from moue.errors import OutputError, PhotoError, reason_of
+from moue.errors import MoueError, OutputError, reason_of
 from moue.files import check_file, whole_file
 from moue.version import VERSION
 
@@ -69,7 +69,7 @@ def verify(path: str | os.PathLike[str]) -> Mark | None:
     Marks of other programs are found where their XMP is neither compressed nor over a megabyte.
 
     Raises:
-        PhotoError: the file cannot be read.
+        MoueError: the file cannot be read.
     """
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
@@ -77,18 +77,18 @@ def verify(path: str | os.PathLike[str]) -> Mark | None:
         with open(path, "rb") as file:
             for start, element in xmp.elements(file):
                 fields = xmp.values(element)
-                term = fields.get(f"{{{IPTC}}}DigitalSourceType", "").strip("/")
+                term = fields.get((IPTC, "DigitalSourceType"), "").strip("/")
                 source = re.sub("^https:", "http:", term).removeprefix(SOURCE_TYPES)
                 if source not in SYNTHETIC:
                     continue
-                digest = fields.get(f"{{{MOUE}}}sha256")
+                digest = fields.get((MOUE, "sha256"))
                 intact = (
                     None if digest is None else _is_intact(file, start, element, digest.encode())
                 )
-                tool = filter(str.isprintable, fields.get(f"{{{xmp.XMP}}}CreatorTool", ""))
+                tool = filter(str.isprintable, fields.get((xmp.XMP, "CreatorTool"), ""))
                 return Mark(source, "".join(tool)[:80], intact)
     except (OSError, ValueError) as error:
-        raise PhotoError(f"cannot read {path}: {reason_of(error)}") from None
+        raise MoueError(f"cannot read {path}: {reason_of(error)}") from None
     return None
 
 

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import ctypes
+import io
 import os
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import cache, wraps
+from typing import TypeAlias
 
 from moue.errors import OutputError
 
+Quiet: TypeAlias = AbstractContextManager[None]
+
 
 def open_streams() -> None:
-    """What the shell has closed (`>&-`) leads nowhere, and no file of ours takes its number."""
+    """What the shell has closed (`>&-`) leads nowhere, and no file of ours takes its number.
+
+    What a terminal's encoding has no sign for is written as an escape.
+    """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - for as long as we run
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def say(line: str) -> None:
@@ -54,49 +66,63 @@ def _refused(error: OSError) -> Exception:
     return OutputError(f"cannot write to standard output: {error.strerror}")
 
 
+def _shared(state: Callable[[], Quiet]) -> Callable[[], Quiet]:
+    """A state of the whole process: among several threads the first enters it, the last leaves it."""
+    lock, inside, entered = threading.Lock(), 0, ExitStack()
+
+    @contextmanager
+    @wraps(state)
+    def shared() -> Iterator[None]:
+        nonlocal inside
+        with lock:
+            if not inside:
+                entered.enter_context(state())
+            inside += 1
+        try:
+            yield
+        finally:
+            with lock:
+                inside -= 1
+                if not inside:
+                    entered.close()
+
+    return shared
+
+
+@_shared
 @contextmanager
 def quiet_stderr() -> Iterator[None]:
-    """Keeps MediaPipe's C++ start-up log off standard error, which belongs to moue's own words.
+    """Keeps MediaPipe's C++ log off standard error.
 
-    Among several threads the first turns it off and the last turns it on again.
+    It is written through the C library's `stderr`, which leads nowhere meanwhile, where that is
+    glibc. Python's own lines, of whatever thread, and those of other processes take another way.
     """
-    with _QUIET.lock:
-        if not _QUIET.inside:
-            _QUIET.begin()
-        _QUIET.inside += 1
+    libc = ctypes.CDLL(None)
+    nowhere = _nowhere() if hasattr(libc, "gnu_get_libc_version") else None
+    if nowhere is None:
+        yield
+        return
+    stream = ctypes.c_void_p.in_dll(libc, "stderr")  # a variable, which glibc lets programs set
+    saved, stream.value = stream.value, nowhere
     try:
         yield
     finally:
-        with _QUIET.lock:
-            _QUIET.inside -= 1
-            if not _QUIET.inside:
-                _QUIET.end()
+        stream.value = saved
 
 
-class _Quiet:
-    """Standard error of the whole process, and how many want it quiet."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.inside = 0
-        self._saved: int | None = None
-
-    def begin(self) -> None:
-        try:
-            self._saved = os.dup(2)
-        except OSError:  # no standard error at all: nothing to keep quiet
-            return
-        if sys.stderr is not None:
-            sys.stderr.flush()
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, 2)
-        os.close(null)
-
-    def end(self) -> None:
-        saved, self._saved = self._saved, None
-        if saved is not None:
-            os.dup2(saved, 2)
-            os.close(saved)
+@cache
+def _nowhere() -> int | None:
+    """A stream of the C library's, never closed: some thread may be writing to it still."""
+    libc = ctypes.CDLL(None)
+    libc.fopen.restype = ctypes.c_void_p
+    stream: int | None = libc.fopen(os.devnull.encode(), b"w")
+    return stream
 
 
-_QUIET = _Quiet()
+@_shared
+@contextmanager
+def quiet_warnings() -> Iterator[None]:
+    """Keeps Python's warnings to itself; two threads that did so by themselves would end in silence."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

@@ -7,7 +7,7 @@ import re
 import struct
 import zlib
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import BinaryIO, TypeAlias
 
 from moue.errors import OutputError
 
@@ -15,6 +15,7 @@ BORDER = re.compile(rb"<x:xmpmeta|</x:xmpmeta>")
 LONGEST = 1 << 20  # bytes of a file's elements, of all together, that are looked at
 LEAST = 1 << 8  # bytes that each counts as, at least
 CHUNK = 1 << 20  # bytes of a file that are read at a time
+Name: TypeAlias = tuple[str, str]  # namespace, and the name in it
 RDF, XMP = "http://www.w3.org/1999/02/22-rdf-syntax-ns#", "http://ns.adobe.com/xap/1.0/"
 
 PNG, GIF, JPEG = b"\x89PNG\r\n\x1a\n", b"GIF8", b"\xff\xd8\xff"
@@ -51,21 +52,21 @@ def elements(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
         done = max(done, at + len(window) - len(b"</x:xmpmeta"))
 
 
-def values(element: bytes) -> dict[str, str]:
-    """Attributes and simple properties of an element by `{namespace}name`; none where it is damaged."""
-    from xml.etree import ElementTree
+def values(element: bytes) -> dict[Name, str]:
+    """Attributes and simple properties of an element by name; none where it is damaged."""
+    from xml.parsers import expat
 
-    if b"<!DOCTYPE" in element or b"<!ENTITY" in element:  # what entities stand for has no limit
-        return {}
+    found = _Found()
+    parser = expat.ParserCreate("utf-8")
+    parser.buffer_text = True
+    parser.StartElementHandler = found.start
+    parser.CharacterDataHandler = found.read
+    parser.EndElementHandler = found.end
     try:
-        nodes = list(ElementTree.fromstring(element).iter())
-    except (ElementTree.ParseError, ValueError, LookupError):  # the last two of odd encodings
+        parser.Parse(element, True)
+    except expat.ExpatError:
         return {}
-    found = {name: value for node in nodes for name, value in node.attrib.items()}
-    texts = (
-        (node.tag, node.get(f"{{{RDF}}}resource") or (node.text or "").strip()) for node in nodes
-    )
-    return found | {name: text for name, text in texts if text}
+    return found.attributes | found.properties
 
 
 def has_xmp(file: BinaryIO) -> bool:
@@ -107,6 +108,45 @@ def checksum(file: BinaryIO, start: int, end: int) -> bytes:
     chunk = max(0, start - len(PNG_TEXT))
     file.seek(chunk)
     return struct.pack(">I", zlib.crc32(file.read(end - chunk)))
+
+
+class _Found:
+    """What expat finds in an element; namespaces are looked up here.
+
+    expat's own way is to copy a namespace into every name that is in it, however long it is.
+    """
+
+    def __init__(self) -> None:
+        self.attributes: dict[Name, str] = {}
+        self.properties: dict[Name, str] = {}
+        self._spaces: dict[str, str] = {}  # by what declares them: `xmlns:rdf`, or `xmlns` alone
+        self._hidden: list[dict[str, str]] = []  # those before, for each element that is open
+        self._leaf: Name | None = None  # the element that is open, while there is none inside it
+        self._text: list[str] = []  # of the leaf
+
+    def start(self, tag: str, attributes: dict[str, str]) -> None:
+        declared = {key: attributes.pop(key) for key in [*attributes] if key.startswith("xmlns")}
+        self._hidden.append({key: self._spaces.get(key, "") for key in declared})
+        self._spaces |= declared
+        named = {self._name(key, ""): value for key, value in attributes.items()}
+        self.attributes |= named
+        self._leaf, self._text = self._name(tag, "xmlns"), []
+        if resource := named.get((RDF, "resource")):
+            self.properties[self._leaf], self._leaf = resource, None
+
+    def read(self, text: str) -> None:
+        self._text.append(text)
+
+    def end(self, _: str) -> None:
+        if self._leaf and (text := "".join(self._text).strip()):
+            self.properties[self._leaf] = text
+        self._leaf = None
+        self._spaces |= self._hidden.pop()
+
+    def _name(self, written: str, plain: str) -> Name:
+        """A name such as `rdf:about` in full; where it has no prefix, `plain` declares its space."""
+        prefix, _, name = written.rpartition(":")
+        return self._spaces.get(f"xmlns:{prefix}" if prefix else plain, ""), name
 
 
 def _windows(file: BinaryIO) -> Iterator[tuple[int, bytes]]:

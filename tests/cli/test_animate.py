@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from moue import mix
+from moue import face_commands, mix
 from moue.video import read_frames
+from tests.cli import assert_one_line
 
 
 def picture(path: Path) -> np.ndarray:
@@ -63,6 +64,69 @@ def test_there_and_back(animate, tmp_path, portrait_photo):
     assert len(frames) == 5
     assert np.array_equal(frames[0], portrait_photo)
     assert np.array_equal(frames[4], portrait_photo)
+
+
+def test_as_far_and_as_long_as_is_said(animate, animator, portrait, tmp_path):
+    options = ["--expression", "sad", "--seconds", "0.3", "--fps", "10"]
+    options += ["--degree", ".5", "--hold", ".2"]
+    peak = animator.frame(portrait, mix({"sad": 0.5}))
+    for curve, held in (("rise", [2, 3, 4]), ("pulse", [1, 2, 3])):
+        folder = tmp_path / curve
+        assert animate(*options, "--curve", curve, "-o", f"{folder}/").code == 0
+        frames = [picture(path) for path in sorted(folder.iterdir())]
+        assert [np.array_equal(frame, peak) for frame in frames] == [k in held for k in range(5)]
+    assert animate("--expression", "sad", "--degree", "0.5", "-o", tmp_path / "out.png").code == 0
+    assert np.array_equal(picture(tmp_path / "out.png"), peak)
+
+
+def test_one_degree_makes_a_picture_but_no_film(animate, tmp_path):
+    words = "--expression", "sad", "--degrees", "0.5", "-o"
+    assert animate(*words, tmp_path / "out.webp").err.startswith(f"{tmp_path}/out.webp: 1 frame, ")
+    ran = animate(*words, tmp_path / "out.mp4")
+    assert_one_line(ran, 2, "one degree is one frame, over before it is seen; end -o with .png")
+    assert not (tmp_path / "out.mp4").exists()
+
+
+def test_a_curve_of_keys(animate, animator, portrait, tmp_path):
+    keys = [{"at": 0}, {"at": 0.2, "mouthSmile": 0.5}, {"at": 0.4, "jawOpen": 1}]
+    (tmp_path / "keys.json").write_text(json.dumps({"fps": 10, "keys": keys}))
+    ran = animate("--curve", tmp_path / "keys.json", "-o", f"{tmp_path}/out/")
+    assert ran == (0, "", f"{tmp_path}/out: 5 frames, 512×512\n")
+    poses = [{}, {"mouthSmile": 0.25}, {"mouthSmile": 0.5}]
+    poses += [{"mouthSmile": 0.25, "jawOpen": 0.5}, {"jawOpen": 1}]
+    for k, pose in enumerate(poses):
+        assert np.array_equal(
+            picture(tmp_path / "out" / f"{k:03d}.png"), animator.frame(portrait, pose)
+        )
+
+
+def test_a_smaller_clip(animate, moue, tiny_bundle, portrait_photo, tmp_path):
+    options = "--expression", "sad", "--seconds", ".1", "--size", "200"
+    ran = animate(*options, "-o", tmp_path / "out.mp4")
+    assert ran == (0, "", f"{tmp_path}/out.mp4: 3 frames, 200×200, 0.1 s\n")
+    tall = np.vstack([portrait_photo, portrait_photo[-99:]])
+    Image.fromarray(tall).save(tmp_path / "tall.png", compress_level=1)
+    rest = ["--bundle", tiny_bundle, "--expression", "sad", "--degree", "0"]
+    for size, shape in ((300, (300, 251, 3)), (5000, (611, 512, 3))):
+        words = "animate", tmp_path / "tall.png", *rest, "--size", size, "-o", tmp_path / "out.png"
+        assert moue(*words).code == 0
+        assert picture(tmp_path / "out.png").shape == shape
+    assert np.array_equal(picture(tmp_path / "out.png"), tall), "never enlarged"
+
+
+def test_a_clip_too_large_for_most_players_is_said(animate, tmp_path, monkeypatch):
+    words = "--expression", "sad", "--seconds", ".1", "-o"
+    monkeypatch.setattr(face_commands, "MOST_BLOCKS", 32 * 32)
+    assert animate(*words, tmp_path / "out.mp4").err.count("\n") == 1
+    monkeypatch.setattr(face_commands, "MOST_BLOCKS", 32 * 32 - 1)
+    said = animate(*words, tmp_path / "out.mp4").err.splitlines()
+    assert said[0] == (
+        f"moue: {tmp_path}/out.mp4 has 512×512 pixels, more than most hardware plays (H.264 up to"
+        " level 5.2): --size 3072 makes it smaller"
+    )
+    assert len(said) == 2
+    for quiet in (["--size", "496", "-o", tmp_path / "out.mp4"], ["-o", tmp_path / "out.gif"]):
+        assert animate(*words[:-1], *quiet).err.count("\n") == 1
 
 
 def test_a_curve_file(animate, tmp_path):

@@ -38,6 +38,18 @@ def test_drive(drive, moue, animate, performance, photo, tmp_path):
         assert np.abs(one.astype(int) - other).mean() < 1
 
 
+def test_a_smaller_one_of_one_brow_alone(drive, performance, tmp_path):
+    out, curve = tmp_path / "out.mp4", tmp_path / "a.json"
+    brow = "all=0,browDown=2,browDownRight=0"
+    ran = drive(performance, "-o", out, "--size", 128, "--save-curve", curve, "--gain", brow)
+    assert ran.err.startswith(f"{out}: 16 frames, 128×128, ")
+    saved = ActionCurve.from_json(curve)
+    moved = {
+        name for name, column in zip(saved.actions, saved.values.T, strict=True) if column.any()
+    }
+    assert moved == {"browDownLeft"}
+
+
 def test_the_sound_comes_along(drive, tmp_path, portrait_photo, monkeypatch):
     source = beeping(tmp_path / "in.mp4", "aac")
     ran = drive(source, "-o", tmp_path / "out.mp4")
@@ -69,6 +81,9 @@ def test_the_sound_comes_along(drive, tmp_path, portrait_photo, monkeypatch):
         (["-o", "out.mp4", "--scores", "none.task"], 1, "cannot read none.task"),
         (["-o", "out.mp4", "--gain", "jawopen=1"], 1, "did you mean jawOpen"),
         (["-o", "out.mp4", "--gain", "jawOpen=100"], 1, "jawOpen must be in [0, 10]"),
+        (["-o", "out.mp4", "--gain", "jaw=1"], 1, "unknown action 'jaw'"),
+        (["-o", "out.mp4", "--low", "mouthSmile=1"], 1, "mouthSmileLeft must be in [0, 0.99]"),
+        (["-o", "out.mp4", "--size", "0"], 2, "must be a number of pixels"),
         (["-o", "out.mp4", "--fps", "500"], 1, "at most 240"),
         (["-o", "out.mp4", "--save-curve", "missing/a.json"], 1, "there is no folder"),
     ],

@@ -40,6 +40,8 @@ def test_engines_that_nothing_keeps_are_a_failure(moue, tiny_bundle, cache):
         (["--sm", "86", "--device", "cpu"], 2, "engines are built for tensorrt on cuda"),
         (["--workspace", "2Q"], 2, "must be a size such as 512M or 2G, but got '2Q'"),
         (["--workspace", "0"], 2, "must be a size"),
+        (["--threads", "1"], 2, "unrecognized arguments: --threads 1"),
+        (["--runtime", "tensorrt"], 2, "unrecognized arguments: --runtime tensorrt"),
         (["--sm", "86", "--workspace", "1"], 1, "try a larger --workspace"),
     ],
 )

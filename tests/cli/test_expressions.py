@@ -47,6 +47,17 @@ def test_saved_listed_animated_and_removed(
     assert_one_line(ran, 1, "unknown expression 'wimk'; did you mean wink? (known: happy, sad,")
     assert_one_line(animate("-o", tmp_path / "out.mp4"), 2, "fear, wink)")
 
+    aside = ["--action", "jawLeft=0.2,jawRight=0.2,mouthSmile=0.5,eyeBlinkLeft=1"]
+    assert expressions("save", "aside", *aside).code == 0
+    shown = next(line for line in expressions().out.splitlines() if line.startswith("aside "))
+    words = "eyeBlinkLeft 1, jawLeft 0.2, jawRight 0.2, mouthSmile 0.5"
+    assert shown == f"aside      {words}", "what is listed is what --action takes"
+    again = ["--action", words.replace(" ", "=").replace(",=", ",")]
+    assert expressions("save", "again", *again).code == 0
+    assert (config / "again.json").read_bytes() == (config / "aside.json").read_bytes()
+    for name in ("aside", "again"):
+        expressions("remove", name)
+
     assert expressions("save", "halfwink", "--mix", "wink=0.5").code == 0
     assert expressions("remove", "wink") == (0, "", "wink: removed\n")
     assert [path.name for path in config.iterdir()] == ["halfwink.json"]
@@ -65,6 +76,7 @@ def test_saved_listed_animated_and_removed(
         (["remove", "wink"], 1, "no saved expression is named 'wink' (saved: none)"),
         (["save", "wink", "--mix", "hapy=1"], 1, "did you mean happy"),
         (["save", "wink", "--action", "jawopen=1"], 1, "did you mean jawOpen"),
+        (["save", "wink", "--action", "jaw=1"], 1, "unknown action 'jaw'"),
         (["save", "wink", "--action", "jawOpen=2"], 1, "in [0, 1], but got 2.0"),
         (["save", "wink", "--action", "jawOpen=0"], 1, "every weight of 'wink' is 0"),
         (["save", "happy", "--mix", "sad=1"], 1, "'happy' is a name of moue's own"),

@@ -146,6 +146,8 @@ def test_track_for_some_seconds(moue, camera):
         (["--actions", "-", "--gain", "all=2"], 2, "--gain goes to moue track"),
         (["--actions", "-", "--camera", "0"], 2, "--camera goes to moue track"),
         (["--camera", "videotestsrc ! appsink"], 1, "a pipeline needs an OpenCV with GStreamer"),
+        (["--camera", "csi://0"], 1, "csi://0 needs an OpenCV with GStreamer"),
+        (["--camera", "csi://"], 2, "csi:// takes the number of a camera, as csi://0"),
         (["--record", "out.png"], 2, "--record takes a clip"),
         (["--size", "9"], 2, "must be a number of pixels"),
         (["--virtual-camera"], 1, "pip install pyvirtualcam"),

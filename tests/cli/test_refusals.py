@@ -80,11 +80,32 @@ HAPPY = ["--expression", "happy"]
         (["--mix", "happy=2"], 1, "in [0, 1], but got 2.0"),
         ([*HAPPY, "--mix", "sad=1"], 2, "not allowed with argument --expression"),
         ([*HAPPY, "--degrees", "0,1.5"], 1, "degree 1 must be a number in [0, 1], but got 1.5"),
-        ([*HAPPY, "--degrees=-0.1"], 1, "in [0, 1], but got -0.1"),
+        ([*HAPPY, "--degrees=-0.1,1"], 1, "in [0, 1], but got -0.1"),
         ([*HAPPY, "--degrees", "0,nan"], 1, "in [0, 1], but got nan"),
-        ([*HAPPY, "--degrees", "inf"], 1, "in [0, 1], but got inf"),
+        ([*HAPPY, "--degrees", "inf,1"], 1, "in [0, 1], but got inf"),
         ([*HAPPY, "--degrees", ""], 2, "must be numbers with commas between"),
         ([*HAPPY, "--degrees", "0,1", "--seconds", "1"], 2, "--seconds goes with --curve"),
+        ([*HAPPY, "--degrees", "0,1", "--hold", "1"], 2, "--hold goes with --curve"),
+        ([*HAPPY, "--degrees", "0,1", "--degree", "1"], 2, "leave out --degree"),
+        ([*HAPPY, "--degree", "1.5"], 1, "degree must be a number in [0, 1], but got 1.5"),
+        ([*HAPPY, "--degree", "nan"], 1, "degree must be a number in [0, 1], but got nan"),
+        ([*HAPPY, "--degree", "half"], 2, "--degree: invalid float value"),
+        ([*HAPPY, "--hold=-1"], 1, "hold must be at least 0 s"),
+        ([*HAPPY, "--hold", "nan"], 1, "hold must be at least 0 s"),
+        ([*HAPPY, "--hold", "1e9"], 1, "hold must be at least 0 s, and with seconds at most 33333"),
+        ([*HAPPY, "--size", "9"], 2, "must be a number of pixels from 64 to 16384, but got '9'"),
+        ([*HAPPY, "--size", "9" * 5000], 2, "must be a number of pixels"),
+        (["--action", "jaw=1"], 1, "unknown action 'jaw'"),
+        (["--action", "blink=1"], 1, "(moue actions lists them)"),
+        (["--action", "mouthSmile=2"], 1, "'mouthSmile' must be a number in [0, 1], but got 2.0"),
+        (
+            ["--curve", "none.json", "--hold", "0"],
+            2,
+            "leave out --expression, --mix, --action, --d",
+        ),
+        (["--curve", "none.json", "--degree", "1"], 2, "a curve file has its own actions"),
+        (["--curve", '{"fps": 30, "keys": []}'], 1, "1 … 100000 keys, but got 0"),
+        (["--curve", '{"fps": 30, "keys": [{"at": 0, "smile": 1}]}'], 1, "key 0: unknown action"),
         ([*HAPPY, "--degrees", "1", "--curve", "rise"], 2, "not allowed with argument --degrees"),
         ([*HAPPY, "--fps", "0"], 1, "fps must be"),
         ([*HAPPY, "--fps", "-1"], 1, "fps must be"),
@@ -101,9 +122,13 @@ HAPPY = ["--expression", "happy"]
         ([*HAPPY, "--face", "2"], 1, "face 2 was asked for"),
         ([*HAPPY, "--batch", "0"], 2, "batch must be a whole number from 1"),
         ([*HAPPY, "--threads", "-1"], 2, "threads must be"),
+        ([*HAPPY, "--threads", "99999999"], 2, "threads must be 0 (all cores) … 1024"),
+        ([*HAPPY, "--threads", "9" * 30], 2, "threads must be 0 (all cores) … 1024"),
+        (["--curve", "/dev/zero"], 1, "/dev/zero is larger than 64 MB"),
+        (["--curve", "{\udcff"], 1, "a curve must be JSON"),
         ([*HAPPY, "--device", "gpu"], 2, "device must be auto, cpu, cuda"),
         ([*HAPPY, "--runtime", "torch"], 2, "runtime must be auto"),
-        ([*HAPPY, "--bundle", "none"], 1, "no bundle is named 'none'"),
+        ([*HAPPY, "--bundle", "none"], 1, "no bundle is named 'none' (shipped: edge)"),
         ([*HAPPY, "--bundle", "./none"], 1, "is not a folder"),
         ([*HAPPY, "--loud"], 2, "unrecognized arguments: --loud"),
         ([*HAPPY, "--express", "sad"], 2, "unrecognized arguments"),
@@ -122,6 +147,9 @@ def test_what_cannot_be_animated(animate, tmp_path, options, code, words):
         ("taken.mp4", 1, "is a folder; name a file"),
         ("taken/", 1, "holds 'letter.txt'"),
         ("none/out.mp4", 1, "there is no folder"),
+        (f"{'n' * 300}.mp4", 1, "File name too long; name another"),
+        (f"{'n' * 300}/", 1, "File name too long; name another"),
+        (f"{'n' * 300}/out.mp4", 1, "File name too long; name another"),
         ("clip.png", 2, "a .png holds one frame, but 60 were asked for"),
         ("fast.gif", 1, "at most 50 frames a second, but got 60"),
         ("photo.png", 2, "is the photo itself"),
@@ -176,3 +204,43 @@ def test_a_damaged_bundle(moue, tiny_bundle, photo, tmp_path, command, damage):
     else:
         assert_one_line(ran, 1, "")
     assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (
+            ("benchmark", "--photo", "photo.png", "--plot", "photo.png"),
+            "--plot photo.png is what is",
+        ),
+        (
+            (
+                "drive",
+                "x.png",
+                "x.mp4",
+                "-o",
+                "o.mp4",
+                "--neutral",
+                "a.npz",
+                "--save-curve",
+                "a.npz",
+            ),
+            "--save-curve a.npz is what is read",
+        ),
+        (("drive", "x.png", "x.mp4", "-o", "o.mp4", "--save-curve", "n" * 300), "too long; name"),
+        (("export", "-o", f"{'n' * 300}.onnx"), "File name too long; name another"),
+        (("track", "--neutral", "n" * 300), "File name too long; name another"),
+        (("track", "--scores", "/dev/zero"), "/dev/zero is too large to be MediaPipe's"),
+    ],
+)
+def test_what_is_read_is_not_written_over_and_names_have_an_end(
+    moue, photo, tmp_path, monkeypatch, command, words
+):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(photo, "photo.png")
+    Path("a.npz").touch()
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    ran = moue(*command)
+    assert_one_line(ran, ran.code, words)
+    assert ran.code in (1, 2)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from moue import cli
+from moue import ActionCurve, cli
 from tests.cli import assert_one_line
 
 
@@ -22,7 +22,9 @@ def test_wrong_usage(moue, argv, words):
     assert_one_line(moue(*argv), 2, words)
 
 
-@pytest.mark.parametrize("command", ["animate", "expressions", "export", "engine", "doctor"])
+@pytest.mark.parametrize(
+    "command", ["animate", "expressions", "actions", "export", "engine", "doctor"]
+)
 def test_help_has_an_example_and_the_defaults(moue, command):
     ran = moue(command, "--help")
     assert (ran.code, ran.err) == (0, "")
@@ -33,6 +35,24 @@ def test_help_has_an_example_and_the_defaults(moue, command):
 
 def test_help_of_verify_says_how_it_ends(moue):
     assert "exit code 0: marked; 3: not marked; 4: " in moue("verify", "--help").out
+
+
+def test_help_of_track_knows_no_window(moue):
+    track, live = (" ".join(moue(name, "--help").out.split()) for name in ("track", "live"))
+    assert "(default: until it ends, or Ctrl-C)" in track
+    assert "(default: until it ends, q or Ctrl-C)" in live
+    assert "an action that is not there is 0" in track
+
+
+def test_help_of_animate_has_curves_that_can_be_read(moue):
+    help = moue("animate", "--help").out
+    for form, actions in (
+        ("keys", ("mouthSmileLeft", "mouthSmileRight")),
+        ("values", ("jawOpen",)),
+    ):
+        (line,) = (line for line in help.splitlines() if f'"{form}":' in line)
+        curve = line[line.index("{") :].replace(", …", "")
+        assert ActionCurve.from_json(curve).actions == actions
 
 
 def test_version(moue):

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -110,3 +112,19 @@ def test_graphs_that_do_not_fit(
     write_manifest(folder)
     with pytest.raises(BundleError, match=message):
         OnnxRuntime(load_bundle(folder))
+
+
+def test_onnx_runtime_keeps_no_log_of_its_use(tiny_bundle: Path, tmp_path: Path) -> None:
+    """Where it does, it writes to the user's cache, and sends that off."""
+    code = (
+        "from moue.bundle import load_bundle; from moue.runtimes.onnxruntime import OnnxRuntime;"
+        f"OnnxRuntime(load_bundle({str(tiny_bundle)!r}), threads=1).close()"
+    )
+    env = {k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY"}
+    home = {
+        "HOME": str(tmp_path),
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+        "TMPDIR": str(tmp_path),
+    }
+    subprocess.run([sys.executable, "-c", code], env=env | home, check=True)
+    assert [path.name for path in tmp_path.rglob("*")] == []

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+import uvicorn
 from numpy.typing import NDArray
 from PIL import Image
 from websockets.sync.client import ClientConnection, connect
@@ -45,6 +46,7 @@ class Studio:
     port: int
     stage: Stage
     guard: Guard
+    serving: uvicorn.Server
 
     def ask(
         self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
@@ -105,7 +107,7 @@ def opened(animator) -> Iterator[Studio]:
         thread = threading.Thread(target=serving.run, args=([listener],))
         thread.start()
         wait_for(lambda: serving.started)
-        yield Studio(port, stage, guard)
+        yield Studio(port, stage, guard, serving)
         serving.should_exit = True
         thread.join()
 

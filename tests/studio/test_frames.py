@@ -137,6 +137,9 @@ def test_clips(studio, key, temporary, wanted, length):
         ({"actions": {"jawOpen": float("nan")}}, 422, "'jawOpen' must be"),
         ({"actions": {"jaw": 1}}, 422, "unknown action 'jaw'"),
         ({"mix": ["happy"]}, 422, "must be numbers by name"),
+        ({"expression": ["happy"]}, 422, "expression must be a name, but got ['happy']"),
+        ({"expression": "happy" * 5000}, 422, "name more than there can be"),
+        ({"actions": {f"jaw{k}": 1 for k in range(5000)}}, 422, "name more than there can be"),
         ({"expression": "happy", "curve": "fall"}, 422, "curve must be rise or pulse"),
         ({"expression": "happy", "seconds": 61}, 422, "at most 60 s of 60 frames"),
         ({"expression": "happy", "seconds": 10**400}, 422, "at most 60 s"),
@@ -148,6 +151,7 @@ def test_clips(studio, key, temporary, wanted, length):
         ({"expression": "happy", "format": "../mp4"}, 422, "format must be mp4 or gif or webp"),
         ({"curve": {"fps": 30, "actions": ["jawOpen"]}}, 422, "values is missing"),
         ({"curve": {"fps": 1, "actions": [], "values": [[]] * 61}}, 422, "at most 60 s"),
+        ({"curve": {"fps": 1, "actions": [], "values": [[]] * 3601}}, 422, "at most 3600 frames"),
         ({"curve": {"fps": 30, "actions": ["no"], "values": [[0]]}}, 422, "unknown action 'no'"),
         ({"curve": {"fps": 30, "actions": ["jawOpen"], "values": [[2]]}}, 422, "'jawOpen' must be"),
     ],
@@ -156,6 +160,15 @@ def test_clips_that_are_none(studio, key, temporary, wanted, status, words):
     got, line = studio.refusal("POST", f"/api/portraits/{key}/clip", wanted)
     assert (got, words in line) == (status, True), line
     assert list(temporary.iterdir()) == []
+
+
+def test_no_depth_is_unforeseen(studio, key):
+    """What can just be read is just too deep for what looks at it from further down the stack."""
+    path, statuses = f"/api/portraits/{key}/clip", set()
+    for depth in range(860, 1000, 4):
+        body = b'{"expression": "happy", "degree": ' + b"[" * depth + b"]" * depth + b"}"
+        statuses.add(studio.refusal("POST", path, body)[0])
+    assert statuses <= {400, 422}
 
 
 JSON = st.recursive(

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
 import socket
+import threading
+from contextlib import ExitStack
 
 import pytest
 
@@ -140,6 +143,22 @@ def test_32_requests_at_once_and_no_more(studio):
             connection.close()
     wait_for(lambda: not studio.guard.busy["http"])
     assert studio.ask("GET", "/api/model").status == 200
+
+
+def test_one_too_many_waits_for_nobody(studio, key):
+    go_on = threading.Event()
+    with ExitStack() as stack:
+        stack.callback(go_on.set)
+        studio.stage._thread.submit(go_on.wait)  # so that nothing is computed
+        for _ in range(MOST["http"]):
+            stack.enter_context(studio.begin("GET", f"/api/portraits/{key}/frame?side=64"))
+        for _ in range(MOST["websocket"]):
+            live = stack.enter_context(studio.live())
+            live.send(json.dumps({"portrait": key, "side": 64}))
+        wait_for(lambda: studio.guard.busy == MOST)
+        for kind in MOST:
+            assert first_status(studio.port, kind, [HOST, BEARER]) == 503
+        assert not go_on.is_set()
 
 
 def test_an_unforeseen_fault_is_one_line(studio, key, monkeypatch, caplog):

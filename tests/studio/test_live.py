@@ -6,16 +6,21 @@ import io
 import json
 import socket
 from contextlib import ExitStack
+from socket import SO_RCVBUF, SO_SNDBUF, SOL_SOCKET
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.frames import Frame, Opcode
 from websockets.sync.client import ClientConnection
 
+from moue.studio import pictures
 from moue.studio.guard import MOST
+from moue.studio.live import Said
 from tests.studio.conftest import wait_for
 
 
@@ -66,6 +71,11 @@ def test_the_newest_wins_and_nothing_comes_unseen(studio, key):
         ('{"portrait": KEY, "side": 1e9}', "side must be"),
         ('{"portrait": KEY, "side": 9}', "side must be"),
         ('{"portrait": KEY, "side": true}', "side must be"),
+        ('{"portrait": KEY, "side": "\\ud800"}', "but got '\\ud800'"),
+        ('{"portrait": KEY, "side": ' + "[" * 960 + "]" * 960 + "}", "but got [[["),
+        ('{"portrait": KEY, "actions": {"jawOpen": "\\ud800\\u001b"}}', "got '\\ud800\\x1b'"),
+        ('{"portrait": KEY, "actions": {"\\ud800": 1}}', "unknown action '\\ud800'"),
+        ('{"portrait": "\\ud800"}', "no such portrait"),
         ('{"portrait": "../x"}', "no such portrait"),
         ('{"portrait": [1]}', "no such portrait"),
         ("{}", "no such portrait"),
@@ -110,6 +120,52 @@ def test_four_connections_and_those_that_vanish_leave_nothing(studio, key, caplo
             say(live, portrait=key, side=64)
             assert hear(live)[1].shape == (64, 64, 3)
     assert [record.getMessage() for record in caplog.records] == []
+
+
+def text(**message: Any) -> bytes:
+    return Frame(Opcode.TEXT, json.dumps(message).encode()).serialize(mask=True)
+
+
+def test_what_waits_for_a_stalled_page_is_two_frames(studio, key, monkeypatch):
+    """Of one that reads nothing, and says that it has seen it."""
+    sizes: list[int] = []  # of the pictures that were made for it
+    heard: list[str] = []
+
+    def counted(frame: NDArray[np.uint8], kind: str) -> bytes:
+        sizes.append(len(file := pictures.encoded(frame, kind)))
+        return file
+
+    def hear(said: Said, message: str) -> None:
+        original(said, message)
+        heard.append(message)
+
+    original = Said.hear
+    monkeypatch.setattr(Said, "hear", hear)
+    monkeypatch.setattr("moue.studio.live.encoded", counted)
+    picture = text(portrait=key, actions={"jawOpen": 1}, side=512)
+    upgrade = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13")
+    given = "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="
+    with studio.begin("GET", "/api/live", *upgrade, given) as page:
+        assert page.recv(1000).startswith(b"HTTP/1.1 101")
+        (protocol,) = studio.serving.server_state.connections
+        waiting = protocol.transport.get_write_buffer_size
+        for end, size in (
+            (protocol.transport.get_extra_info("socket"), SO_SNDBUF),
+            (page, SO_RCVBUF),
+        ):
+            end.setsockopt(SOL_SOCKET, size, 1 << 16)  # or the kernel takes megabytes
+        while waiting() <= HIGH_WATER_LIMIT:
+            made = len(sizes)
+            page.sendall(picture)
+            wait_for(lambda: len(sizes) > made or waiting() > HIGH_WATER_LIMIT)  # noqa: B023
+            page.sendall(text(seen=len(sizes)))
+        made = len(sizes)
+        for count in range(100):
+            asked = {"portrait": key, "side": 512} if count < 50 else {"side": "nonsense"}
+            page.sendall(text(seen=len(sizes)) + text(count=count, **asked))
+            wait_for(lambda: f'"count": {count},' in heard[-1])  # noqa: B023
+        assert len(sizes) <= made + 1
+        assert waiting() < HIGH_WATER_LIMIT + max(sizes) + 1000
 
 
 def test_a_stalled_page_slows_nobody(studio, key):

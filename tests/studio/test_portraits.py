@@ -56,6 +56,29 @@ def test_what_is_no_photo(studio, portrait_photo, content, status, words):
     assert studio.stage.sitters == {}
 
 
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [
+        ("multipart/form-data; boundary=x", 415),
+        ("Multipart/Form-Data;boundary=x", 415),
+        ("application/x-www-form-urlencoded", 201),  # what curl says of any body
+        ("image/png", 201),
+    ],
+)
+def test_a_form_is_told_how_to_send_a_photo(studio, portrait_photo, kind, status):
+    body = file_of(portrait_photo, "png")
+    if status == 415:
+        named = b'Content-Disposition: form-data; name="photo"; filename="photo.png"'
+        body = b"--x\r\n" + named + b"\r\n\r\n" + body + b"\r\n--x--\r\n"
+    headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": kind}
+    answer = studio.ask("POST", "/api/portraits", body, headers)
+    assert answer.status == status
+    if status == 415:
+        line = answer.json["error"]
+        assert "the photo's own bytes, but got a form" in line
+        assert "curl --data-binary @photo.jpg" in line
+
+
 @pytest.mark.parametrize("kind", ["gif", "bmp", "tiff", "ppm"])
 def test_other_formats(studio, portrait_photo, kind):
     body = file_of(portrait_photo[:64, :64], kind)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from moue.actions import ACTIONS, FACE_ACTIONS, HEAD_TURNS
-from moue.errors import ActionError, BundleError
+from moue.errors import ActionError, BundleError, UsageError
 from moue.tracking import Measured, Tracker, Tuning, quietest
 from moue.tracking.mesh import IMAGE_AXES
 from moue.tracking.regressor import load_regressor
@@ -74,6 +74,27 @@ def test_lost_and_found_again(portrait_photo):
         assert not tracked.weights.max() > 0.02
         tracked = tracker.track(scene(portrait_photo, 350), 2.1)
         assert tracked.landmarks is not None
+
+
+@pytest.mark.parametrize(
+    ("frame", "words"),
+    [
+        (np.zeros((64, 64, 3)), r"float64 \[64, 64, 3\]"),
+        (np.zeros((64, 64, 4), np.uint8), r"uint8 \[64, 64, 4\]"),
+        (np.zeros((64, 64), np.uint8), r"uint8 \[64, 64\]"),
+        (None, r"object \[\]"),
+    ],
+)
+def test_frames_that_are_none(frame, words):
+    with Tracker() as tracker, pytest.raises(UsageError, match=f"must be uint8 RGB .* {words}"):
+        tracker.track(frame, 0.0)
+
+
+def test_a_tracker_is_closed_as_often_as_one_likes_and_then_tracks_no_more(portrait_photo):
+    with Tracker() as tracker:
+        tracker.close()
+    with pytest.raises(UsageError, match="closed; open another"):
+        tracker.track(portrait_photo, 0.0)
 
 
 def test_a_jaw_that_drops_is_read_whichever_way_the_head_turns():

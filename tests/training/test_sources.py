@@ -104,8 +104,8 @@ def test_no_action_of_an_expression_comes_with_another_only():
     )
     both = (smile > 0.2) & (cheek > 0.2)
     assert both.sum() > 20
-    assert 0.05 < (jaw[both] == 0).mean() < 0.5
-    assert 0.1 < (jaw[both] > 0.4).mean() < 0.5
+    assert 0.3 < (jaw[both] == 0).mean() < 0.8
+    assert 0.05 < (jaw[both] > 0.4).mean() < 0.5
 
 
 def test_a_head_turns_in_a_sample_and_the_other_way_in_a_mirrored_one(source):

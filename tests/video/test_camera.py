@@ -7,11 +7,12 @@ from fractions import Fraction
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from moue.errors import RuntimeUnavailableError, VideoError
+from moue.errors import RuntimeUnavailableError, UsageError, VideoError
 from moue.video import camera, write_frames
 from moue.video.camera import file_player, import_opencv, open_camera
 from moue.video.window import Window
@@ -69,6 +70,54 @@ def test_sources_that_are_not_there(source, words, capfd):
     with open_camera(source) as feed, pytest.raises(VideoError, match=words):
         feed.newer(-1, 10.0)
     assert capfd.readouterr().err == ""
+
+
+class Cv2:
+    """An OpenCV with GStreamer; `elements` are what the system has of it."""
+
+    CAP_GSTREAMER, COLOR_BGR2RGB = 1800, 4
+
+    def __init__(self, *elements: str) -> None:
+        self.elements = elements
+        self.opened: list[tuple[str, int]] = []
+        self.videoio_registry = SimpleNamespace(hasBackend=lambda backend: backend == 1800)
+
+    def VideoCapture(self, source: str, backend: int) -> SimpleNamespace:
+        self.opened.append((source, backend))
+        known = all(part.split()[0].split("/")[0] in self.elements for part in source.split("!"))
+        return SimpleNamespace(
+            isOpened=lambda: known,
+            read=lambda: (True, np.full((8, 8, 3), (1, 2, 3), np.uint8)),
+            release=lambda: None,
+        )
+
+    def cvtColor(self, picture: np.ndarray, code: int) -> np.ndarray:
+        return picture[..., ::-1]
+
+
+def test_a_jetsons_own_camera_is_a_pipeline(monkeypatch):
+    cv2 = Cv2("nvarguscamerasrc", "video", "nvvidconv", "videoconvert", "appsink")
+    monkeypatch.setattr(camera, "import_opencv", lambda purpose: cv2)
+    with open_camera("csi://1") as feed:
+        fresh = feed.newer(-1, 5.0)
+    assert fresh is not None
+    assert fresh.item[0, 0].tolist() == [3, 2, 1]
+    source, backend = cv2.opened[0]
+    assert source.startswith("nvarguscamerasrc sensor-id=1 ! video/x-raw(memory:NVMM),width=1280,")
+    assert source.endswith("video/x-raw,format=BGR ! appsink drop=true max-buffers=1")
+    assert backend == cv2.CAP_GSTREAMER
+
+
+def test_a_jetsons_own_camera_elsewhere(monkeypatch):
+    monkeypatch.setattr(camera, "import_opencv", lambda purpose: Cv2("video", "appsink"))
+    with (
+        open_camera("csi://0") as feed,
+        pytest.raises(VideoError, match="which JetPack has"),
+    ):
+        feed.newer(-1, 10.0)
+    for nonsense in ("csi://", "csi://x", "csi://0 ! filesink location=x", "csi://-1"):
+        with pytest.raises(UsageError, match="csi:// takes the number of a camera"):
+            open_camera(nonsense)
 
 
 def test_a_missing_file_is_said_before_anything_starts():

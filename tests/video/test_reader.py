@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import wave
 from fractions import Fraction
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from moue.errors import VideoError
+from moue.errors import CurveError, VideoError
 from moue.video import read_frames, write_frames
 from moue.video.reader import steady
 
@@ -32,6 +33,24 @@ def test_reads_as_often_as_asked(smooth, tmp_path):
     assert first.shape == (4, 96, 128, 3)
     assert first.dtype == np.uint8
     assert np.array_equal(first, second)
+
+
+def test_two_at_a_time_and_one_that_is_left_early(small_mp4):
+    def held() -> int:
+        """How many times this process has the file open."""
+        descriptors = Path("/proc/self/fd").iterdir()
+        return sum(os.path.realpath(each) == os.path.realpath(small_mp4) for each in descriptors)
+
+    video = read_frames(small_mp4)
+    pairs = zip(video, video, strict=True)
+    assert np.array_equal(*next(pairs))
+    assert held() == 2
+    assert len(list(pairs)) == 4
+    frames = iter(video)
+    next(frames)
+    assert held() == 1
+    frames.close()
+    assert held() == 0
 
 
 def test_turned_as_the_file_asks(smooth, tmp_path):
@@ -56,7 +75,8 @@ def no_pictures(path):
     ("make", "words"),
     [
         (lambda path: None, "No such file"),
-        (lambda path: path.mkdir(), "Is a directory"),
+        (lambda path: path.mkdir(), "is not a file"),
+        (os.mkfifo, "is not a file"),
         (lambda path: path.touch(), "cannot read the video"),
         (lambda path: path.write_text("no video\n" * 99), "cannot read the video"),
         (no_pictures, "no pictures"),
@@ -117,9 +137,8 @@ def test_frames_at_any_time_become_frames_at_one_rate(times, shown):
     assert [int(frame[0, 0, 0]) for frame in steady(timed, fps)] == shown
 
 
-def test_a_variable_rate_is_read_at_the_frames_own_times(tmp_path):
-    path = tmp_path / "phone.mkv"
-    milliseconds = [500, 533, 700, 733, 767, 1100]  # a phone in the dark; the clock starts late
+def write_at(path: Path, milliseconds: list[int]) -> None:
+    """A video whose frames, each brighter than the last, are shown at any times."""
     with av.open(str(path), "w") as out:
         stream = out.add_stream("libx264", rate=30)
         stream.width = stream.height = 64
@@ -130,9 +149,28 @@ def test_a_variable_rate_is_read_at_the_frames_own_times(tmp_path):
             frame.pts, frame.time_base = pts, Fraction(1, 1000)
             out.mux(stream.encode(frame))
         out.mux(stream.encode(None))
+
+
+def test_a_frame_that_comes_hours_late_does_not_fill_a_disk(tmp_path):
+    write_at(tmp_path / "late.mkv", [0, 33, 90_000_000])
+    frames = read_frames(tmp_path / "late.mkv").steady(30)
+    next(frames)
+    with pytest.raises(VideoError, match="shows one frame for 90000 s, from 0 s on"):
+        next(frames)
+    write_at(tmp_path / "slides.mkv", [0, 500_000])
+    assert sum(1 for _ in read_frames(tmp_path / "slides.mkv").steady(1)) == 501
+
+
+def test_a_variable_rate_is_read_at_the_frames_own_times(tmp_path):
+    path = tmp_path / "phone.mkv"
+    milliseconds = [500, 533, 700, 733, 767, 1100]  # a phone in the dark; the clock starts late
+    write_at(path, milliseconds)
     video = read_frames(path)
     assert video.start == Fraction(1, 2)
     times = [float(seconds) for seconds, _ in video.timed()]
     assert times == pytest.approx([(ms - 500) / 1000 for ms in milliseconds], abs=0.002)
-    levels = [round(frame.mean() / 40) for frame in video.steady(Fraction(30))]
+    levels = [round(frame.mean() / 40) for frame in video.steady(30)]
     assert levels == [0, 1, 1, 1, 1, 1, 2, 3, *[4] * 10, 5]
+    assert len(list(video.steady("30000/1001"))) == len(levels)
+    with pytest.raises(CurveError, match="fps must be"):
+        video.steady(0)

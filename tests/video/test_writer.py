@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from moue.errors import OutputError
+from moue.errors import CurveError, OutputError
 from moue.video import Written, check_output, check_rate, clip, read_frames, write_frames
 
 NTSC = Fraction(30000, 1001)
@@ -25,6 +25,23 @@ def test_mp4_comes_back_in_its_colours_and_at_its_rate(smooth, tmp_path, fps):
     back = np.stack(list(video)).astype(int)
     assert len(back) == 12
     assert np.abs(back - np.stack(list(smooth(12)))).mean() <= 2
+
+
+@pytest.mark.parametrize(
+    ("rate", "fps"), [(30, 30), (29.97, NTSC), ("30000/1001", NTSC), ("25", 25), (12.5, 12.5)]
+)
+def test_rates_as_they_are_written_elsewhere(smooth, tmp_path, rate, fps):
+    written = write_frames(smooth(3), tmp_path / "out.mp4", rate)
+    assert written.seconds == float(3 / Fraction(fps))
+    assert read_frames(tmp_path / "out.mp4").fps == fps
+
+
+@pytest.mark.parametrize("rate", [0, -30, float("nan"), True, None, "fast", "30/0", 1001, [30]])
+@pytest.mark.parametrize("name", ["out.mp4", "frames/"])
+def test_rates_that_are_none(smooth, tmp_path, name, rate):
+    with pytest.raises(CurveError, match="fps must be a number above 0, up to 1000, but got"):
+        write_frames(smooth(3), f"{tmp_path}/{name}", rate)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_mp4_is_what_browsers_play(smooth, tmp_path):

@@ -130,6 +130,7 @@ def test_less_is_enough_and_more_is_ignored(form, message, jaw):
         b'{"moue": 1, "actions": {"jawOpen": true}}',
         b'{"moue": 1, "actions": {"jawOpen": "1"}}',
         b'{"moue": 1, "actions": {"jawOpen": ' + b"1" * 5000 + b"}}",
+        b'{"moue": 1, "actions": {"jawOpen": ' + b"[" * 960 + b"]" * 960 + b"}}",
         b'{"moue": 1, "actions": {}, "confidence": 2}',
         b"[" * 100_000,
         b'{"moue": 1, "actions": {"x": "' + b"a" * 20_000 + b'"}}',
@@ -138,6 +139,21 @@ def test_less_is_enough_and_more_is_ignored(form, message, jaw):
 def test_lines_that_make_no_sense(line):
     with pytest.raises(ValueError, match=r"."):
         lines.decode(line)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (r'"\u001b[31mred\u001b]0;title\u0007"', r"'\x1b[31mred\x1b]0;title\x07'"),
+        (r'"\u009b31m\u202e\u2028\n\ud800"', r"'\x9b31m\u202e\u2028\n\ud800'"),
+        (f'"{"long" * 999}"', "'longlonglong...glonglonglong'"),
+        ('{"\\u001b": []}', r"{'\x1b': []}"),
+    ],
+)
+def test_what_was_sent_is_shown_safely(value, shown):
+    with pytest.raises(ValueError, match="jawOpen must be a number") as refused:
+        lines.decode(f'{{"moue": 1, "actions": {{"jawOpen": {value}}}}}'.encode())
+    assert str(refused.value).endswith(f"but got {shown}")
 
 
 @pytest.mark.parametrize(
@@ -193,8 +209,9 @@ def test_mutations_are_refused_or_played_within_bounds(form):
         start = time.thread_time()
         try:
             received = form.decode(wrong)
-        except ValueError:
+        except ValueError as error:
             refused += 1
+            assert str(error).isprintable()  # noqa: PT017
         else:
             assert_playable(received)
         assert time.thread_time() - start < 1

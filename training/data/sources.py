@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from moue.actions import (
     ACTIONS,
+    ASIDE,
     EXPRESSIONS,
     FACE_ACTIONS,
     HEAD_TURNS,
@@ -33,8 +34,13 @@ from training.teacher.rest import at_rest
 from training.teacher.turn import Turner
 
 UNSMILE = np.float32(0.75)  # of `happy` at the measured degree: what brings a smiling mouth to rest
-ASIDE = ("jawLeft", "jawRight", "mouthLeft", "mouthRight")  # one thing moved, one way or the other
 _HEAD = [ACTIONS.index(name) for name in HEAD_TURNS]
+_JAW = ACTIONS.index("jawOpen")
+_SMILE = [
+    ACTIONS.index(f"{name}{side}")
+    for name in ("mouthSmile", "mouthDimple", "cheekSquint", "eyeSquint")
+    for side in ("Left", "Right")
+]
 _LEAST = lowest(ACTIONS)
 FULL_SMILE = 0.8  # MediaPipe's mouthSmile score of a smile at degree 1
 
@@ -108,7 +114,7 @@ class PairSource:
         degree = pair_degree(neutral, smile)
         peak = np.asarray(action_vector(EXPRESSIONS["happy"], ACTIONS)) * np.float32(degree)
         if not lips_apart(smile.landmarks):
-            peak[ACTIONS.index("jawOpen")] = 0.0
+            peak[_JAW] = 0.0
         real = view.resample(view.shade(smile.photo), to_neutral)
         asked, layers, meshes, reals = [], [], [], []
         for k in range(self.vectors):
@@ -257,10 +263,13 @@ def draw_actions(random: Random) -> NDArray[np.float32]:
             ask_single(random, actions, 0.15)
         if random.random() < 0.15:  # lips that stay together over an opening jaw
             jaw = random.uniform(0.2, 1)
-            actions[[ACTIONS.index("jawOpen"), ACTIONS.index("mouthClose")]] = (
-                jaw,
-                jaw * random.random(),
-            )
+            actions[[_JAW, ACTIONS.index("mouthClose")]] = (jaw, jaw * random.random())
+    if (
+        random.random() < 0.12
+    ):  # a smile of closed lips, with as much of the cheeks and lids as may be
+        actions *= random.random() < 0.2
+        actions[_SMILE] = np.repeat(random.uniform(0, 1, len(_SMILE) // 2), 2)
+        actions[_JAW] = 0.0
     if random.random() < 0.3:  # two eyes that look one way, often and nothing else
         actions *= random.random() < 0.5
         for ways in (("look up", "look down"), ("look left", "look right")):

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import ctypes
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -19,6 +19,21 @@ from moue.runtimes.device import Device
 CPU, CUDA = 1, 2  # DLPack's device types
 DEFAULT_STREAM = 1  # CUDA's number for it
 KINDS = {"i": 0, "u": 1, "f": 2}  # DLPack's type codes
+
+
+class WithInterface(Protocol):
+    """An array that tells where it lies, as CuPy's, PyTorch's and pycuda's do."""
+
+    @property
+    def __cuda_array_interface__(self) -> Mapping[str, Any]: ...
+
+
+class WithDLPack(Protocol):
+    """An array that others take over by DLPack."""
+
+    def __dlpack__(self, *args: Any, **kwargs: Any) -> Any: ...
+
+    def __dlpack_device__(self) -> tuple[Any, Any]: ...
 
 
 class _Device(ctypes.Structure):
@@ -264,7 +279,10 @@ class Pool:
         return self.most - self._in_use
 
     def take(self) -> Block:
-        address = self._idle.pop() if self._idle else self._allocate(self.size)
+        try:
+            address = self._idle.pop()  # at once: another thread may take the last
+        except IndexError:
+            address = self._allocate(self.size)
         self._in_use += 1
         return Block(self, address)
 

@@ -16,6 +16,7 @@ from moue.graphs import for_cpu
 from moue.kernels.cores import usable_cores
 from moue.runtimes.base import Runtime, Shape, Tensors
 
+MOST_THREADS = 1024
 ERRORS_ONLY = 3  # ONNX Runtime's log level
 PLAIN_LAYOUTS = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
 
@@ -33,8 +34,10 @@ class OnnxRuntime(Runtime):
 
     def __init__(self, bundle: Bundle, threads: int = 0) -> None:
         super().__init__(bundle)
-        if isinstance(threads, bool) or not isinstance(threads, int) or threads < 0:
-            raise UsageError(f"threads must be 0 (all cores) or more, but got {threads!r}")
+        if isinstance(threads, bool) or not isinstance(threads, int):
+            raise UsageError(f"threads must be a whole number, but got {threads!r}")
+        if not 0 <= threads <= MOST_THREADS:
+            raise UsageError(f"threads must be 0 (all cores) … {MOST_THREADS}, but got {threads}")
         self.threads = threads or usable_cores()
         self._bundle = bundle
         self._encoder = self._session("encoder", self.threads)

@@ -18,18 +18,28 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response, StreamingRes
 from starlette.exceptions import HTTPException
 
 from moue.actions import ActionCurve, Expression, action_vector, least, parse_fps
-from moue.errors import MoueError, with_kind
+from moue.errors import MoueError, shown, with_kind
 from moue.expressions import mix
+from moue.glossary import region
 from moue.studio.live import LEAST_SIDE, MOST_SIDE, play
-from moue.studio.pictures import CLIPS, PICTURES, Clips, check_length, encoded
+from moue.studio.pictures import (
+    CLIPS,
+    MAX_FPS,
+    MAX_SECONDS,
+    PICTURES,
+    Clips,
+    check_length,
+    encoded,
+)
 from moue.studio.refusal import Refusal, status_of
 from moue.studio.stage import Stage
 
 MAX_PHOTO, MAX_CLIP = 20_000_000, 8_000_000  # bytes that are sent for either
 PATIENCE = 60.0  # s for them to arrive
+MAX_FRAMES = MAX_SECONDS * MAX_FPS  # of a clip
+MAX_NAMES = 10_000  # characters of all that a clip names; moue's actions have 700
 CHUNK = 2**18  # bytes of a clip that are read at a time
 SECONDS, FPS = 2.0, 30  # of a clip that names none
-REGIONS = {"eye": "eyes", "brow": "brows", "cheek": "cheeks & nose", "nose": "cheeks & nose"}
 
 
 def studio_app(stage: Stage) -> FastAPI:
@@ -49,6 +59,12 @@ def studio_app(stage: Stage) -> FastAPI:
     @app.post("/api/portraits")
     async def add(request: Request, face: str = "largest") -> JSONResponse:
         photo = await _body(request, MAX_PHOTO)
+        if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+            raise Refusal(
+                415,
+                "the body must be the photo's own bytes, but got a form (multipart/form-data);"
+                " curl --data-binary @photo.jpg sends them",
+            )
         key = await stage.take(photo, int(face) if re.fullmatch("[0-9]{1,4}", face) else face[:40])
         return JSONResponse({"id": key, **stage.find(key).described()}, 201)
 
@@ -111,7 +127,7 @@ def _answer_errors(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def no_such_value(_: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
-        told = f"{first['loc'][-1]}: {first['msg']}, but got {str(first['input'])[:40]!r}"
+        told = f"{first['loc'][-1]}: {first['msg']}, but got {shown(first['input'])}"
         return JSONResponse({"error": told}, 422)
 
     @app.exception_handler(Exception)
@@ -146,18 +162,12 @@ def _model(stage: Stage) -> dict[str, Any]:
         "runtime": animator.runtime.name,
         "device": animator.runtime.device,
         "actions": [
-            {"name": name, "region": _region(name), "min": least(name), "max": 1.0}
+            {"name": name, "region": region(name), "min": least(name), "max": 1.0}
             for name in animator.actions
         ],
         "expressions": {name: dict(weights) for name, weights in animator.expressions.items()},
         "portraits": [{"id": key, **sitter.described()} for key, sitter in stage.sitters.items()],
     }
-
-
-def _region(action: str) -> str:
-    """The part of the face: `eyes` for eyeBlinkLeft."""
-    part = re.split("[A-Z]", action)[0]
-    return REGIONS.get(part, part)
 
 
 async def _body(request: Request, most: int) -> bytes:
@@ -195,6 +205,9 @@ def clip_curve(wanted: Mapping[str, Any], stage: Stage) -> ActionCurve:
     """What the clip that is asked for plays, every name and number checked."""
     curve = wanted.get("curve", "rise")
     if isinstance(curve, dict):
+        rows = curve.get("values")
+        if isinstance(rows, list) and len(rows) > MAX_FRAMES:
+            raise Refusal(422, f"a clip here has at most {MAX_FRAMES} frames, but got {len(rows)}")
         played = ActionCurve.from_json(json.dumps(curve).encode())
         check_length(played.seconds, float(played.fps))
     else:
@@ -202,7 +215,7 @@ def clip_curve(wanted: Mapping[str, Any], stage: Stage) -> ActionCurve:
         make = shapes[_one_of(shapes, curve, "curve")]
         seconds, fps = wanted.get("seconds", SECONDS), parse_fps(wanted.get("fps", FPS))
         if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
-            raise Refusal(422, f"seconds must be a number, but got {str(seconds)[:40]!r}")
+            raise Refusal(422, f"seconds must be a number, but got {shown(seconds)}")
         check_length(seconds, float(fps))
         played = make(_target(wanted, stage), seconds, fps)
     action_vector(dict.fromkeys(played.actions, 0.0), stage.animator.actions)
@@ -214,7 +227,12 @@ def _target(wanted: Mapping[str, Any], stage: Stage) -> Expression:
     if not (isinstance(parts, dict) and isinstance(actions, dict)):
         raise Refusal(422, 'mix and actions must be numbers by name, such as {"jawOpen": 0.4}')
     if "expression" in wanted:
-        parts = {**parts, str(wanted["expression"]): wanted.get("degree", 1.0)}
+        name = wanted["expression"]
+        if not isinstance(name, str):
+            raise Refusal(422, f"expression must be a name, but got {shown(name)}")
+        parts = {**parts, name: wanted.get("degree", 1.0)}
+    if sum(map(len, (*parts, *actions))) > MAX_NAMES:
+        raise Refusal(422, "mix and actions name more than there can be; leave out what is 0")
     return mix(parts, actions, stage.animator.expressions)
 
 
@@ -233,7 +251,7 @@ def _weights(pairs: Sequence[str]) -> dict[str, float]:
 def _one_of(known: Mapping[str, Any], value: Any, what: str) -> str:
     if isinstance(value, str) and value in known:
         return value
-    raise Refusal(422, f"{what} must be {' or '.join(known)}, but got {str(value)[:40]!r}")
+    raise Refusal(422, f"{what} must be {' or '.join(known)}, but got {shown(value)}")
 
 
 def _chunks(file: BinaryIO) -> Iterator[bytes]:

@@ -95,10 +95,13 @@ def server(app: App) -> uvicorn.Server:
     """What serves an ASGI app: what there is to say, the studio says itself."""
     import uvicorn
 
+    from moue.studio.connection import AT_ONCE, Connection
+
     return uvicorn.Server(
         uvicorn.Config(
             app,
-            http="h11",
+            http=Connection,
+            backlog=AT_ONCE,
             ws="websockets-sansio",
             ws_max_size=MAX_MESSAGE,
             ws_per_message_deflate=False,  # JPEGs do not shrink

@@ -17,10 +17,10 @@ from typing import Any
 
 from fastapi import WebSocket, WebSocketDisconnect
 
-from moue.errors import MoueError
+from moue.errors import MoueError, shown
 from moue.studio.pictures import encoded
 from moue.studio.refusal import Refusal
-from moue.studio.stage import Stage
+from moue.studio.stage import Sitter, Stage
 
 LEAST_SIDE, MOST_SIDE = 64, 4096  # px, of a live picture
 
@@ -99,12 +99,15 @@ async def _show(socket: WebSocket, said: Said, stage: Stage) -> None:
 
 
 async def _picture(wanted: dict[str, Any], stage: Stage) -> bytes:
+    sitter, actions, side = asked_for(wanted, stage)
+    return await asyncio.to_thread(encoded, await stage.frame(sitter, actions, side), "jpeg")
+
+
+def asked_for(wanted: dict[str, Any], stage: Stage) -> tuple[Sitter, dict[str, Any], int]:
+    """Whose face, its weights by name, which its frame is to check, and its pixels a side."""
     actions, side = wanted.get("actions", {}), wanted.get("side", 720)
     if type(side) is not int or not LEAST_SIDE <= side <= MOST_SIDE:
-        raise Refusal(
-            422, f"side must be {LEAST_SIDE} … {MOST_SIDE} pixels, but got {str(side)[:40]}"
-        )
+        raise Refusal(422, f"side must be {LEAST_SIDE} … {MOST_SIDE} pixels, but got {shown(side)}")
     if not isinstance(actions, dict):
         raise Refusal(422, 'actions must be weights by name, such as {"jawOpen": 0.4}')
-    sitter = stage.find(wanted.get("portrait"))
-    return await asyncio.to_thread(encoded, await stage.frame(sitter, actions, side), "jpeg")
+    return stage.find(wanted.get("portrait")), actions, side

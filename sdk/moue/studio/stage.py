@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import io
 import secrets
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -17,13 +16,13 @@ from itertools import count
 from threading import Event
 from typing import Any, TypeVar
 
-import numpy as np
-
 from moue.actions import ActionCurve
 from moue.animator import Animator, EncodedFace, Portrait
 from moue.crop import Square
 from moue.errors import MoueError
 from moue.files import Closing
+from moue.photo import within
+from moue.streams import quiet_warnings
 from moue.studio.refusal import Refusal
 from moue.video.ffmpeg import Frame
 
@@ -136,8 +135,7 @@ def check_photo(data: bytes) -> None:
     """Refuses (415, 413) by a file's first bytes what is not to be decoded."""
     from PIL import Image
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # large pictures are judged here
+    with quiet_warnings():  # large pictures are judged here
         try:
             with Image.open(io.BytesIO(data), formats=FORMATS) as image:
                 width, height = image.size
@@ -151,12 +149,8 @@ def check_photo(data: bytes) -> None:
 
 def smaller(portrait: Portrait, side: int, animator: Animator) -> Portrait:
     """The portrait scaled down to `side` pixels at its longer side: nothing is encoded again."""
-    from PIL import Image
-
-    height, width = portrait.photo.shape[:2]
-    scale = side / max(height, width)
-    size = max(1, round(scale * width)), max(1, round(scale * height))
-    photo = np.array(Image.fromarray(portrait.photo).resize(size, Image.Resampling.LANCZOS))
+    scale = side / max(portrait.photo.shape)
+    photo = within(portrait.photo, side, side)
     photo.setflags(write=False)
 
     def scaled(face: EncodedFace) -> EncodedFace:

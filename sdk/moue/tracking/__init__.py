@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from moue.actions import ACTIONS, FACE_ACTIONS, HEAD_TURN, lowest
-from moue.errors import ActionError, suggest
+from moue.actions import ACTIONS, FACE_ACTIONS, HEAD_TURN, by_side, lowest, unknown_action
+from moue.errors import ActionError
 from moue.files import Closing
 from moue.tracking.follow import Follower, Measured
 from moue.tracking.mesh import Mesh, Pose, lay, place
@@ -49,7 +49,8 @@ class Tuning:
     A turn of the head is played so to either side.
 
     Attributes:
-        gain: by action name; "all" stands for those not named. 1 plays what is measured.
+        gain: by action name, one without its side standing for both; "all" stands for those not
+            named. 1 plays what is measured.
         low: by action name, in [0, 1): what stays below it plays as rest.
     """
 
@@ -58,11 +59,13 @@ class Tuning:
 
     def __post_init__(self) -> None:
         for table, most in ((self.gain, 10.0), (self.low, 0.99)):
-            for name, value in table.items():
+            for name, value in by_side(table).items():
                 if name != "all" and name not in ACTIONS:
-                    raise ActionError(f"unknown action {name!r}{suggest(name, ACTIONS)}")
+                    raise unknown_action(name, ACTIONS)
                 if not 0 <= value <= most:
                     raise ActionError(f"{name} must be in [0, {most:g}], but got {value}")
+        object.__setattr__(self, "gain", by_side(self.gain))
+        object.__setattr__(self, "low", by_side(self.low))
 
     def apply(self, raw: NDArray[np.float32]) -> NDArray[np.float32]:
         """float32 [n] as measured → as played, each from its least to 1."""
@@ -92,7 +95,7 @@ class Tracked:
 
 
 class Tracker(Closing):
-    """Follows one face and reads its actions.
+    """Follows one face through one performance, and reads its actions; for one thread at a time.
 
     Args:
         scores: a `face_landmarker.task`, whose scores are taken as the actions; None reads them off
@@ -143,6 +146,9 @@ class Tracker(Closing):
         Args:
             frame: uint8 RGB [H, W, 3].
             seconds: when it was taken, on any clock that only goes forward.
+
+        Raises:
+            UsageError: the frame is none, or the tracker was closed.
         """
         return self.read(self.measure(frame, seconds), seconds)
 
@@ -167,7 +173,7 @@ class Tracker(Closing):
         return Tracked(seconds, shown, self._presence.confidence, pose, measured.landmarks)
 
     def close(self) -> None:
-        """Gives back what MediaPipe holds."""
+        """Gives back what MediaPipe holds; no frame can be tracked afterwards."""
         self._follower.close()
 
     def _raw(self, face: Neutral, seconds: float, step: float) -> NDArray[np.float32]:

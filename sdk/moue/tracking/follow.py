@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from moue.actions import FACE_ACTIONS
 from moue.crop import detect, import_mediapipe
-from moue.errors import BundleError, one_line
+from moue.errors import BundleError, UsageError, one_line, reason_of
 from moue.files import Closing
 from moue.streams import quiet_stderr
 from moue.tracking.mesh import POINTS, Mesh
@@ -135,6 +135,7 @@ class Follower(Closing):
         self._window: tuple[int, int, int] | None = None  # left, top, side in px
         self._last: tuple[float, float, float] | None = None  # centre x, y and side of the face
         self._lost_at: float | None = None  # s
+        self._closed = False
 
     def __call__(self, frame: NDArray[np.uint8], seconds: float) -> Measured | None:
         """Looks at the next frame.
@@ -142,7 +143,17 @@ class Follower(Closing):
         Args:
             frame: uint8 RGB [H, W, 3].
             seconds: when it was taken, on any clock that only goes forward.
+
+        Raises:
+            UsageError: the frame is none, or this was closed.
         """
+        if self._closed:
+            raise UsageError("the tracker is closed; open another")
+        frame = np.asarray(frame)
+        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
+            raise UsageError(
+                f"a frame must be uint8 RGB [H, W, 3], but got {frame.dtype} {list(frame.shape)}"
+            )
         found = self._look(frame, seconds)
         if found is not None:
             self._lost_at = None
@@ -151,8 +162,10 @@ class Follower(Closing):
         return found
 
     def close(self) -> None:
-        self._mesher.close()
-        self._detector.close()
+        if not self._closed:
+            self._closed = True
+            self._mesher.close()
+            self._detector.close()
 
     def _look(self, frame: NDArray[np.uint8], seconds: float) -> Measured | None:
         if self._lost_at is not None and seconds - self._lost_at > FORGET:
@@ -227,10 +240,13 @@ def _points(landmarks: Any) -> Mesh:
 
 def _scores_model(path: Path) -> bytes:
     try:
-        if path.stat().st_size > MAX_SCORES_BYTES:
-            raise BundleError(f"{path} is too large to be MediaPipe's face_landmarker.task")
-        return path.read_bytes()
-    except OSError as error:
+        with path.open("rb") as file:
+            model = file.read(MAX_SCORES_BYTES + 1)
+    except (OSError, ValueError) as error:
         raise BundleError(
-            f"cannot read {path}: {error.strerror}; --scores takes MediaPipe's face_landmarker.task"
+            f"cannot read {path}: {reason_of(error)};"
+            " --scores takes MediaPipe's face_landmarker.task"
         ) from None
+    if len(model) > MAX_SCORES_BYTES:
+        raise BundleError(f"{path} is too large to be MediaPipe's face_landmarker.task")
+    return model

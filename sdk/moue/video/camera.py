@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from moue.errors import RuntimeUnavailableError, VideoError, one_line, reason_of
+from moue.errors import RuntimeUnavailableError, UsageError, VideoError, one_line, reason_of
 from moue.video.feed import Feed
 from moue.video.ffmpeg import Frame, open_container
 from moue.video.reader import VideoReader, upright
@@ -19,6 +19,13 @@ from moue.video.reader import VideoReader, upright
 CAMERA_SIZE = (1280, 720)  # px, asked of a camera; it gives what it has
 CAMERA_FPS = 30
 STREAM_TIMEOUT = (5.0, 2.0)  # s to connect to a stream, and between its pictures
+CSI = "csi://"  # a camera on a Jetson's own connector, by number
+CSI_PIPELINE = (
+    "nvarguscamerasrc sensor-id={} ! video/x-raw(memory:NVMM),"
+    f"width={CAMERA_SIZE[0]},height={CAMERA_SIZE[1]},framerate={CAMERA_FPS}/1"
+    " ! nvvidconv ! video/x-raw,format=BGRx ! videoconvert ! video/x-raw,format=BGR"
+    " ! appsink drop=true max-buffers=1"
+)
 
 Opener = Callable[[], Generator[Frame, None, None]]
 
@@ -27,24 +34,30 @@ def open_camera(source: str, loop: bool = False) -> Feed[Frame]:
     """A feed of uint8 RGB frames [H, W, 3], the newest always first.
 
     Args:
-        source: a number (0 is the first camera), /dev/video*, a video file, a URL such as
-            rtsp://host/path, or a GStreamer pipeline (it holds a `!`).
+        source: a number (0 is the first camera), /dev/video*, csi://N on a Jetson, a video file, a
+            URL such as rtsp://host/path, or a GStreamer pipeline (it holds a `!`).
         loop: play a file again and again.
 
     Raises:
         VideoError: a file that cannot be read. Other sources fail when they are first read from.
-        RuntimeUnavailableError: a camera, and OpenCV cannot be loaded; a pipeline, and it has no
-            GStreamer.
+        RuntimeUnavailableError: a camera, and OpenCV cannot be loaded; a pipeline or csi://N, and it
+            has no GStreamer.
+        UsageError: csi:// without a number.
     """
+    name = f"camera {source}" if source.isdecimal() else source
+    if source.startswith(CSI):
+        sensor = source.removeprefix(CSI)
+        if not sensor.isdecimal():
+            raise UsageError(f"csi:// takes the number of a camera, as csi://0, but got {source!r}")
+        source = CSI_PIPELINE.format(sensor)
     pipeline = "!" in source and not Path(source).is_file()
     if source.isdecimal() or source.startswith("/dev/") or pipeline:
         cv2 = import_opencv("a camera")
         if pipeline and not cv2.videoio_registry.hasBackend(cv2.CAP_GSTREAMER):
             raise RuntimeUnavailableError(
-                "a pipeline needs an OpenCV with GStreamer, which pip's is not:"
-                " use the system's (apt install python3-opencv; JetPack has it)"
+                f"{'a pipeline' if name == source else name} needs an OpenCV with GStreamer, which"
+                " pip's is not: use the system's (apt install python3-opencv; JetPack has it)"
             )
-        name = f"camera {source}" if source.isdecimal() else source
         return Feed(name, lambda: _device(cv2, source, name), endless=True)
     if "://" in source:
         return Feed(source, lambda: _stream(source), endless=True)
@@ -96,7 +109,8 @@ def _device(cv2: Any, source: str, name: str) -> Generator[Frame, None, None]:
     capture = cv2.VideoCapture(int(source) if source.isdecimal() else source, backend)
     try:
         if not capture.isOpened():
-            raise VideoError(f"{name} cannot be opened; is it plugged in, and free?")
+            needs = " (it needs nvarguscamerasrc, which JetPack has)" if CSI in name else ""
+            raise VideoError(f"{name} cannot be opened{needs}; is it plugged in, and free?")
         if "!" not in source:
             capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter_fourcc(*"MJPG"))
             capture.set(cv2.CAP_PROP_FRAME_WIDTH, CAMERA_SIZE[0])

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from moue.actions import Rate, parse_fps
 from moue.errors import VideoError, reason_of
 from moue.video.ffmpeg import ACCURATE_RND, BICUBIC, FULL_CHROMA, Frame, open_container
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 Timed = tuple[Fraction, Frame]  # seconds, and what is shown from then on
 
 MAX_PIXELS = 64_000_000  # of one frame; checked before any is decoded
+MAX_STILL = 600  # seconds that one frame may stay: a damaged time must not fill a disk
 
 
 class VideoReader:
@@ -33,6 +35,12 @@ class VideoReader:
         size: (width, height) in pixels, upright.
         start: seconds on the file's own clock at which its first frame is shown.
         seconds: how long it lasts; None where the file does not say.
+
+    Each iteration opens the file for itself, in whatever thread, and closes it at its end; one that
+    is left early closes it when it is closed (`contextlib.closing`) or let go.
+
+    Raises:
+        VideoError: the file is missing or is no video, when opened or while it is iterated over.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -54,7 +62,10 @@ class VideoReader:
         self.size = (frame.shape[1], frame.shape[0])
 
     def __iter__(self) -> Generator[Frame, None, None]:
-        """Decode from the start: uint8 RGB [H, W, 3], turned as the file asks."""
+        """Decode from the start: uint8 RGB [H, W, 3], turned as the file asks.
+
+        A frame is a view, not always contiguous; `frame.copy()` is, and may be written to.
+        """
         for _, frame in self.timed():
             yield frame
 
@@ -63,21 +74,33 @@ class VideoReader:
         with self._open() as container:
             last, step = -1 / self.fps, 1 / self.fps
             for picture in container.decode(video=0):
+                before = last
                 if picture.pts is None or picture.time_base is None:
                     last += step
                 else:
                     last = Fraction(picture.pts) * picture.time_base - self.start
+                if last - before > MAX_STILL:
+                    raise VideoError(
+                        f"{self.path} shows one frame for {float(last - before):.0f} s, from"
+                        f" {max(float(before), 0):.0f} s on; moue takes up to {MAX_STILL} s"
+                    )
                 yield last, upright(picture, exact)
 
-    def steady(self, fps: Fraction, exact: bool = True) -> Generator[Frame, None, None]:
-        """The frames at a constant rate: frame k is what the file shows at k / fps seconds."""
-        return steady(self.timed(exact), fps)
+    def steady(self, fps: Rate, exact: bool = True) -> Generator[Frame, None, None]:
+        """The frames at a constant rate: frame k is what the file shows at k / fps seconds.
+
+        Raises:
+            CurveError: at once, where `fps` is no number above 0, up to 1000.
+        """
+        return steady(self.timed(exact), parse_fps(fps))
 
     @contextmanager
     def _open(self) -> Iterator[InputContainer]:
         import av
 
         try:
+            if self.path.exists() and not self.path.is_file():
+                raise VideoError(f"{self.path} is not a file")
             with open_container(self.path) as container:
                 self._check(container)
                 yield container
@@ -127,12 +150,5 @@ def steady(frames: Iterable[Timed], fps: Fraction) -> Generator[Frame, None, Non
 
 
 def read_frames(path: str | os.PathLike[str]) -> VideoReader:
-    """Open a video; see `VideoReader`.
-
-        for frame in read_frames("out.mp4"):
-            ...
-
-    Raises:
-        VideoError: the file is missing or is no video, when opened or while it is iterated over.
-    """
+    """Open a video; see `VideoReader`."""
     return VideoReader(path)

@@ -20,8 +20,17 @@ from typing import Literal
 
 import numpy as np
 
+from moue.actions import Rate, parse_fps
 from moue.errors import OutputError
-from moue.files import check_file, check_folder, disk_failures, part_path, sync, whole_file
+from moue.files import (
+    check_file,
+    check_folder,
+    check_name,
+    disk_failures,
+    part_path,
+    sync,
+    whole_file,
+)
 from moue.provenance import mark_file
 from moue.video.clip import CODECS, check_encoder, write_clip
 from moue.video.ffmpeg import Frame
@@ -64,11 +73,11 @@ def check_output(path: str | os.PathLike[str], stills: bool = False) -> Output:
     text = os.fspath(path)
     target = Path(text)
     suffix = target.suffix.lower()
-    if text.endswith(("/", os.sep)) or (not suffix and (stills or not target.exists())):
+    if text.endswith(("/", os.sep)) or (not suffix and (stills or not os.path.exists(target))):
         _check_frame_folder(target)
         return Output(target, "folder")
     if suffix not in (".png", *CODECS):
-        if target.is_dir():
+        if text and os.path.isdir(target):
             raise OutputError(f"{text} is a folder; end it with / to write 000.png, … into it")
         raise OutputError(
             f"cannot tell what to write from the name {text!r};"
@@ -94,21 +103,25 @@ def check_rate(output: Output, fps: Fraction) -> None:
 def write_frames(
     frames: Iterable[Frame],
     output: str | os.PathLike[str] | Output,
-    fps: Fraction,
+    fps: Rate,
     sound: Sound | None = None,
 ) -> Written:
     """Writes frames; the file or folder takes its name once it is complete.
 
     Args:
-        frames: uint8 RGB [H, W, 3], all of one size; exactly one where `output` is a .png.
-        output: a path as `check_output` takes it, or what that returned.
-        fps: frames per second.
+        frames: uint8 RGB [H, W, 3], all of one size; exactly one where `output` is a .png. They are
+            taken in another thread, one ahead of the frame that is written, and are not kept.
+        output: a path that ends in .mp4, .gif, .webp or .png, in / or without a suffix for a folder
+            of PNGs; or what `check_output` returned.
+        fps: frames per second: 30, "30000/1001", 29.97 for the same.
         sound: what is heard meanwhile; only an .mp4 carries it.
 
     Raises:
+        CurveError: `fps` is no number above 0, up to 1000.
         OutputError: what `check_output` and `check_rate` raise, no frames or unlike ones, or a
             failing disk.
     """
+    fps = parse_fps(fps)
     output = output if isinstance(output, Output) else check_output(output)
     check_rate(output, fps)
     with closing(ahead(frames)) as made:  # whatever ends this, no thread still uses the frames
@@ -168,6 +181,7 @@ class _CheckedFrames:
 
 
 def _check_frame_folder(folder: Path) -> None:
+    check_name(folder)
     if not folder.exists():
         check_folder(folder.parent)
         return

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moue.actions import least
+from moue.errors import shown
 from moue.tracking import Pose
 
 MAX_BYTES = 16_384  # of one line or packet; a full one has 2,000
@@ -45,5 +46,5 @@ def weight(value: Any, name: str) -> float:
     """The value, if it is a number from the action's least to 1; ValueError for anything else."""
     low = least(name)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= 1:
-        raise ValueError(f"{name} must be a number in [{low:g}, 1], but got {str(value)[:40]}")
+        raise ValueError(f"{name} must be a number in [{low:g}, 1], but got {shown(value)}")
     return float(value)
