@@ -30,10 +30,10 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from tqdm import tqdm
 
 from moue import Animator, Portrait, expression, kernels, mark
-from moue.actions import ACTIONS, EXPRESSIONS, HEAD_TURNS, action_vector, turns
+from moue.actions import ACTIONS, EXPRESSIONS, HEAD_TURNS, Expression, action_vector, turns
 from training.control import HEADLINE, Control, draw_matrix, is_own, is_turn, measure, way_of
 from training.data.faces import FaceCrop, load_faces, prepare
-from training.data.sources import align, make_teacher, pair_degree
+from training.data.sources import align, make_teacher, pair_degree, smile_shown
 from training.data.view import View, composed
 from training.intact import difference_outside, motion_of_rims
 from training.scores import BlendshapeScorer
@@ -135,7 +135,8 @@ class Evaluation:
         self.likeness: dict[str, list[tuple[float, float]]] = defaultdict(list)
         self.outside = self.rest = 0
         self.uneven = 0.0
-        self.smiles: list[tuple[float, float, float]] = []
+        self.smiles: list[tuple[float, float, float]] = []  # held against all of `happy`
+        self.smiles_shown: list[tuple[float, float, float]] = []  # and as the photo shows it
         self.shown: list[list[NDArray[np.uint8]]] = []
         self.turned: list[list[NDArray[np.uint8]]] = []
 
@@ -149,6 +150,9 @@ class Evaluation:
             row.append(self._expression(name, portrait, frames, taught))
             if name == "happy" and smile is not None:
                 self.smiles.append(self._smile(portrait, frames, face, smile, taught.fit))
+                shown = Expression("", smile_shown(smile)).degrees(DEGREES)
+                frames = list(self.animator.frames(portrait, shown))
+                self.smiles_shown.append(self._smile(portrait, frames, face, smile, taught.fit))
         self.shown.append(row)
         self._held_against(taught, portrait, MIXES)
         if set(HEAD_TURNS) <= set(self.animator.actions):
@@ -174,7 +178,7 @@ class Evaluation:
         smile: FaceCrop,
         fit: FaceFit,
     ) -> tuple[float, float, float]:
-        """How alike the degrees of `happy` are to a real smile (`best_likeness`)."""
+        """How alike the degrees of a smile are to the real one (`best_likeness`)."""
         side = self.animator.bundle.input_size
         real, inside = smile_target(
             face, smile, View.plain(side * face.square.to_crop(), side), fit
@@ -213,12 +217,15 @@ class Evaluation:
         if not self.smiles:
             return {}
         neutral, best, degree = np.mean(self.smiles, 0)
+        _, shown, at = np.mean(self.smiles_shown, 0)
         repeated = "SSIM of the repeated neutral photo to the real smile, at the generator's size"
         return {
             "people": len(self.smiles),
             repeated: float(neutral),
             "SSIM of the best degree of happy": float(best),
             "that degree": float(degree),
+            "SSIM of the best degree, lips together where the real smile's are": float(shown),
+            "its degree": float(at),
         }
 
 

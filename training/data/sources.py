@@ -112,9 +112,7 @@ class PairSource:
         fit = self.teacher.fit(neutral.photo, neutral.landmarks)
         moved, to_neutral = align(smile, neutral)
         degree = pair_degree(neutral, smile)
-        peak = np.asarray(action_vector(EXPRESSIONS["happy"], ACTIONS)) * np.float32(degree)
-        if not lips_apart(smile.landmarks):
-            peak[_JAW] = 0.0
+        peak = np.asarray(action_vector(smile_shown(smile), ACTIONS)) * np.float32(degree)
         real = view.resample(view.shade(smile.photo), to_neutral)
         asked, layers, meshes, reals = [], [], [], []
         for k in range(self.vectors):
@@ -204,6 +202,12 @@ def smile_degree(face: FaceCrop) -> float:
     """How much of a full smile a photo shows, by its measured scores, in [0, 1]."""
     shown = [face.scores.get(name, 0.0) for name in ("mouthSmileLeft", "mouthSmileRight")]
     return float(np.clip(np.mean(shown) / FULL_SMILE, 0, 1))
+
+
+def smile_shown(smile: FaceCrop) -> dict[str, float]:
+    """`happy` as a photo shows it: a smile whose lips stay together has no open jaw."""
+    closed = not lips_apart(smile.landmarks)
+    return {n: w for n, w in EXPRESSIONS["happy"].items() if not (closed and n == "jawOpen")}
 
 
 def pair_degree(neutral: FaceCrop, smile: FaceCrop) -> float:
