@@ -1,12 +1,14 @@
 # make install   moue for use, in .venv
 # make test      moue for work on it, in .venv, with every check that CI runs
+# make fuzz      a million damaged files of every form, for each reader: six hours
+# make soak      an hour of frames; whether memory, descriptors or threads have grown
 # make demo      out.mp4: the astronaut that scikit-image ships, surprised
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: install test demo clean
+.PHONY: install test fuzz soak demo clean
 
 install: $(BIN)/pip
 	$(BIN)/pip install .
@@ -16,6 +18,12 @@ test: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest
+
+fuzz: $(VENV)/.dev
+	MOUE_FUZZ=1000000 $(BIN)/pytest tests/faults/test_readers.py --durations=0
+
+soak: $(VENV)/.dev
+	MOUE_SOAK=3600 $(BIN)/pytest tests/faults/test_soak.py -s
 
 demo: install
 	$(BIN)/pip install scikit-image

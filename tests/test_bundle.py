@@ -299,8 +299,8 @@ def png(mode: str = "RGB", size: tuple[int, int] = (64, 32), kind: str = "PNG") 
         (png("RGBA"), "must be 8-bit RGB, but is RGBA"),
         (png("L"), "must be 8-bit RGB, but is L"),
         (png("P"), "must be 8-bit RGB, but is P"),
-        (png(size=(15, 32)), r"must be 16 … 4096 pixels a side, but is \(15, 32\)"),
-        (png(size=(64, 4097)), "must be 16 … 4096 pixels a side"),
+        (png(size=(15, 32)), r"must be 16 … 2048 pixels a side, but is \(15, 32\)"),
+        (png(size=(64, 2049)), "must be 16 … 2048 pixels a side"),
     ],
 )
 def test_mouths_that_are_no_picture(copied: Path, picture: bytes, message: str) -> None:

@@ -497,7 +497,7 @@ def _degree(value: Any, what: str) -> float:
 
 
 def _weight_of(name: str, value: Any) -> float:
-    return _weight(value, f"action {name!r}", least(name))
+    return _weight(value, f"action {shown(name)}", least(name))
 
 
 def _weight(value: Any, what: str, lowest: float = 0.0) -> float:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 PLACE_STEP = 4  # pixels of the network's square between two nodes of the place map
 DETAIL = 1.2  # pixels of the picture for every photo pixel that the window is wide
 LEAST_WIDTH = 48  # pixels that a reduced picture keeps
-MIN_SIDE, MAX_SIDE = 16, 4096  # pixels of a picture
+MIN_SIDE, MAX_SIDE = 16, 2048  # pixels of a picture
 
 COLOURLESS, COLOURED = (
     0.03,

@@ -11,24 +11,63 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageSequence
 
+from moue.actions import ActionCurve
+from moue.expressions import expression
+from moue.provenance import verify
+from moue.tracking.neutral import Neutral
 from moue.video import read_frames
 
 PATIENCE = 120  # seconds: a loaded machine is no failure
-FRAMES = 40
+KILLS = 200
+LATEST = 0.06  # s, in which a machine at rest writes each of the files below once or more
 
-# Writes the file named on its command line, again and again, each time FRAMES frames.
-REWRITE = f"""
-import sys
-from fractions import Fraction
+# For each line "FILE VERSION SECONDS": in a process of its own, writes the file in that version, in the
+# next and so on, says of each when it is written, and is killed when the time is up. Clips have as many
+# frames as the version says, and so on; see `version_of`.
+REWRITE = """
+import os, signal, sys, time
+from itertools import count
+from pathlib import Path
+import av
 import numpy as np
+from PIL import ImageFile, PngImagePlugin
+from moue.actions import ACTIONS, ActionCurve
+from moue.expressions import save_expression
+from moue.files import whole_file
+from moue.tracking.mesh import POINTS
+from moue.tracking.neutral import Neutral
 from moue.video import write_frames
-noise = np.random.default_rng(0).integers(0, 255, ({FRAMES}, 64, 64, 3), np.uint8)
-while True:
-    write_frames(noise, sys.argv[1], Fraction(30))
-    print("written", flush=True)
+
+noise = np.random.default_rng(0).integers(0, 255, (9, 32, 32, 3), np.uint8)
+
+def write(path, version):
+    if path.suffix == ".npz":
+        Neutral(np.ones((POINTS, 3), "f"), np.ones(51, "f"), np.full(3, version, "f")).save(path)
+    elif path.stem == "wink":
+        save_expression("wink", {name: version / 10 for name in ACTIONS})
+    elif path.suffix == ".json":
+        curve = ActionCurve(ACTIONS, np.ones((20 * version, len(ACTIONS)), np.float32))
+        with whole_file(path) as part:
+            part.write_text(curve.to_json(), encoding="utf-8")
+    elif path.suffix == ".png":
+        write_frames(np.full_like(noise[:1], version), path, 30)
+    else:
+        write_frames(noise[:version], path, 30)
+
+for line in sys.stdin:
+    path, version, seconds = line.split()
+    if not (writer := os.fork()):
+        for number in count(int(version)):
+            write(Path(path), number % 9 + 1)
+            os.write(1, b"%d\\n" % number)  # in one piece
+    time.sleep(float(seconds))
+    os.kill(writer, signal.SIGKILL)
+    assert os.wait()[1] == signal.SIGKILL
+    print("killed", flush=True)
 """
 # Writes it once, where files may not grow over 20 kB; exits 0 when that is refused as it should be.
 FILL_DISK = """
@@ -108,13 +147,46 @@ def test_a_killed_film_leaves_no_file_under_its_name(long_animate, tmp_path):
     assert not (tmp_path / "out" / "film.mp4").exists()
 
 
-@pytest.mark.parametrize("delay", [0.0, 0.003, 0.007, 0.013, 0.029, 0.051])
-def test_a_kill_at_any_moment_leaves_a_whole_file(tmp_path, delay):
-    with python(REWRITE, tmp_path / "out.mp4", stdout=subprocess.PIPE) as process:
-        assert process.stdout.readline() == "written\n"
-        time.sleep(delay)
-        process.kill()
-    assert len(list(read_frames(tmp_path / "out.mp4"))) == FRAMES
+def version_of(path: Path) -> int:
+    """Which version of a file this is; fails where it is not whole."""
+    if path.suffix == ".npz":
+        return int(Neutral.load(path).pose[0])
+    if path.stem == "wink":
+        return round(10 * expression("wink").weights["jawOpen"])
+    if path.suffix == ".json":
+        return len(ActionCurve.from_json(path)) // 20
+    assert verify(path).intact
+    if path.suffix == ".mp4":
+        return len(list(read_frames(path)))
+    with Image.open(path) as image:
+        frames = [np.asarray(frame) for frame in ImageSequence.Iterator(image)]
+    return int(frames[0][0, 0, 0]) if path.suffix == ".png" else len(frames)
+
+
+def test_a_kill_at_any_moment_leaves_the_old_file_or_the_new(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    names = ("a.mp4", "a.png", "a.gif", "a.webp", "a.json", "a.npz", "moue/expressions/wink.json")
+    (tmp_path / "moue" / "expressions").mkdir(parents=True)
+    rng, begun = np.random.default_rng(0), 0
+    versions = dict.fromkeys(names, 0)  # of the last that was written, whole
+    with python(REWRITE, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as writers:
+        for kill in range(KILLS):
+            name = names[kill % len(names)]
+            path = tmp_path / name
+            writers.stdin.write(f"{path} {versions[name] + 1} {rng.uniform(0, LATEST)}\n")
+            writers.stdin.flush()
+            for number in iter(writers.stdout.readline, "killed\n"):
+                versions[name] = int(number)
+            if versions[name] or path.exists():
+                old, new = (number % 9 + 1 for number in (versions[name], versions[name] + 1))
+                found = version_of(path)
+                assert found in (old, new), name
+                versions[name] += found == new
+            for part in path.parent.glob(".moue-*.part"):
+                begun += 1
+                part.unlink()
+        writers.stdin.close()
+    assert begun > KILLS / 4
 
 
 @pytest.mark.parametrize("before", [False, True])

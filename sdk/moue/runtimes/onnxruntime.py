@@ -11,7 +11,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from moue.bundle import Bundle
-from moue.errors import BundleError, RuntimeUnavailableError, UsageError, one_line
+from moue.errors import BundleError, RuntimeUnavailableError, UsageError, one_line, shown
 from moue.graphs import for_cpu
 from moue.kernels.cores import usable_cores
 from moue.runtimes.base import Runtime, Shape, Tensors
@@ -34,10 +34,10 @@ class OnnxRuntime(Runtime):
 
     def __init__(self, bundle: Bundle, threads: int = 0) -> None:
         super().__init__(bundle)
-        if isinstance(threads, bool) or not isinstance(threads, int):
-            raise UsageError(f"threads must be a whole number, but got {threads!r}")
-        if not 0 <= threads <= MOST_THREADS:
-            raise UsageError(f"threads must be 0 (all cores) … {MOST_THREADS}, but got {threads}")
+        if type(threads) is not int or not 0 <= threads <= MOST_THREADS:
+            raise UsageError(
+                f"threads must be 0 (all cores) … {MOST_THREADS}, but got {shown(threads)}"
+            )
         self.threads = threads or usable_cores()
         self._bundle = bundle
         self._encoder = self._session("encoder", self.threads)

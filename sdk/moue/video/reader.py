@@ -101,8 +101,11 @@ class VideoReader:
         try:
             if self.path.exists() and not self.path.is_file():
                 raise VideoError(f"{self.path} is not a file")
-            with open_container(self.path) as container:
+            # Held to while a file is probed too, and by frames that turn out larger later on.
+            limit = {"max_pixels": str(MAX_PIXELS)}
+            with open_container(self.path, options=limit) as container:
                 self._check(container)
+                container.streams.video[0].codec_context.options = limit
                 yield container
         except (av.FFmpegError, OSError) as error:
             reason = reason_of(error)
