@@ -5,7 +5,7 @@
 Each run is a process of its own; wall seconds, processor seconds and peak memory are the system's.
 
 A portrait's features are not kept on disk from one process to the next. Reading them would save
-the encoder's run, but only for a photo that was animated before, for 29 MB a photo; and what a person's
+the encoder's run, but only for a photo that was animated before, for 30 MB a photo; and what a person's
 face comes to has no place in a cache nobody asked for.
 """
 

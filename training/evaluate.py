@@ -44,15 +44,11 @@ from training.teacher.turn import Turner
 DEGREES = tuple(k / 10 for k in range(11))
 TURNS = {f"{name} {way:+g}": turn for turn in turns(ACTIONS) for name, way in turn.items()}
 # Actions apart from those that an expression brings along: what was learned together must come singly.
-_CLOSED_SMILE = {
-    f"{name}{side}": weight
-    for name, weight in (("mouthSmile", 1.0), ("cheekSquint", 0.8), ("eyeSquint", 0.5))
-    for side in ("Left", "Right")
-}
+_CLOSED_SMILE = {"mouthSmile": 1.0, "cheekSquint": 0.8, "eyeSquint": 0.5}
 MIXES: dict[str, dict[str, float]] = {
     "smile, lips together": _CLOSED_SMILE,
     "the same, headYaw +1": {**_CLOSED_SMILE, "headYaw": 1.0},
-    "jaw open, brows down": {"jawOpen": 0.6, "browDownLeft": 1.0, "browDownRight": 1.0},
+    "jaw open, brows down": {"jawOpen": 0.6, "browDown": 1.0},
 }
 CONTROL_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 STRIP = 12  # frames

@@ -99,6 +99,12 @@ def lowest(actions: Sequence[str]) -> NDArray[np.float32]:
     return np.array([least(name) for name in actions], np.float32)
 
 
+def sideless(name: str) -> str:
+    """The name that stands for an action and its other side, where it has one; else the name itself."""
+    both = re.sub("(Left|Right)$", "", name)
+    return both if both in SIDES else name
+
+
 def sides(name: str) -> tuple[str, ...]:
     """What a name stands for: left and right of `mouthSmile`; any other, `jaw` too, for itself."""
     return SIDES.get(name, (name,))

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from moue import kernels
 from moue.actions import ActionCurve, Weights, action_vector
 from moue.bundle import Bundle, load_bundle
-from moue.crop import Face, Square, find_faces
+from moue.crop import Face, Square, faces_in
 from moue.errors import NoFaceError, UsageError
 from moue.expressions import with_saved
 from moue.features import Features
@@ -191,7 +191,7 @@ class Animator(Closing):
                     f"face must be 'largest', 'all' or a number from 1, but got {face!r}"
                 )
             pixels = read_photo(source)
-            chosen = _choose(find_faces(pixels), face)
+            chosen = _choose(faces_in(pixels), face)
         faces = tuple(self._encode(pixels, found, there) for found in chosen)
         return Portrait(_own(pixels), faces, self.bundle.manifest.graphs["encoder"].sha256)
 

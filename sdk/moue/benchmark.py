@@ -25,7 +25,7 @@ from moue import kernels
 from moue.actions import ActionCurve
 from moue.animator import Animator, Portrait
 from moue.bundle import load_bundle
-from moue.crop import Face, Square, find_faces
+from moue.crop import Face, Square, faces_in
 from moue.errors import NoFaceError, UsageError, VideoError
 from moue.expressions import mix
 from moue.files import whole_file
@@ -213,14 +213,14 @@ def _scene(photo: str | None, size: int | None) -> tuple[NDArray[np.uint8], Face
             Square(width / 2, height / 2, side, 0.05), np.zeros((478, 3), np.float32), 1.0
         )
     pixels = read_photo(photo)
-    faces = find_faces(pixels)
+    faces = faces_in(pixels)
     if faces and size is not None:
         from PIL import Image
 
         scale = size / faces[0].square.side
         shape = [max(32, round(n * scale)) for n in (pixels.shape[1], pixels.shape[0])]
         pixels = read_photo(np.asarray(Image.fromarray(pixels).resize((shape[0], shape[1]))))
-        faces = find_faces(pixels)
+        faces = faces_in(pixels)
     if not faces:
         raise NoFaceError(f"no face found in {photo}; it must show one, large enough")
     return pixels, faces[0]
@@ -247,7 +247,7 @@ def _work(
     batch: int,
 ) -> Iterator[Work]:
     shown = "" if face.landmarks.any() else "; none in this one: every way is tried"
-    yield "find face", f"once a photo{shown}", lambda: find_faces(pixels), 1
+    yield "find face", f"once a photo{shown}", lambda: faces_in(pixels), 1
     yield "prepare", "encode, once a photo", lambda: animator.prepare(pixels, face), 1
     if animator.runtime.device == "cpu":
         yield from _steps(animator, portrait, curve, batch)

@@ -12,7 +12,6 @@ import argparse
 import ctypes
 import json
 import logging
-import re
 import signal
 import sys
 import threading
@@ -24,13 +23,21 @@ from pathlib import Path
 from typing import NoReturn
 
 from moue import provenance
-from moue.actions import SIDES, ActionCurve, Expression, action_vector, least, parse_fps
+from moue.actions import (
+    ActionCurve,
+    Expression,
+    action_vector,
+    least,
+    parse_fps,
+    sideless,
+    sides,
+)
 from moue.animator import Animator
 from moue.bundle import Bundle, load_bundle
 from moue.errors import MoueError, UsageError, one_line
 from moue.expressions import mix, remove_expression, save_expression, with_saved
 from moue.face_commands import drive, live, portrait_for, track
-from moue.files import check_file, same_file, whole_file
+from moue.files import check_file, check_unread, same_file, whole_file
 from moue.glossary import meaning, region
 from moue.options import parser
 from moue.progress import with_progress
@@ -209,9 +216,7 @@ def benchmark(arguments: argparse.Namespace) -> int:
 
     if arguments.plot is not None:
         path = Path(arguments.plot)
-        for given in (arguments.photo, arguments.camera):
-            if given is not None and same_file(path, given):
-                raise UsageError(f"--plot {path} is what is read; name another file")
+        check_unread("--plot", path, (arguments.photo, arguments.camera))
         check_file(path)
     report = measure(
         arguments.bundle,
@@ -310,9 +315,8 @@ def _both_sides(weights: Mapping[str, float]) -> str:
     """`mouthSmile 0.9, jawOpen 0.12`; a name without its side stands for both."""
     shown = {}
     for action, weight in weights.items():
-        both = re.sub("(Left|Right)$", "", action)
-        alike = both in SIDES and {weights.get(side) for side in SIDES[both]} == {weight}
-        name = both if alike else action
+        both = sideless(action)
+        name = both if {weights.get(side) for side in sides(both)} == {weight} else action
         shown[name] = f"{name} {weight:.3g}"
     return ", ".join(shown.values())
 

@@ -117,7 +117,11 @@ def find_faces(photo: Source) -> list[Face]:
         PhotoError: the photo cannot be read.
         RuntimeUnavailableError: MediaPipe is not installed or cannot start.
     """
-    photo = read_photo(photo)
+    return faces_in(read_photo(photo))
+
+
+def faces_in(photo: NDArray[np.uint8]) -> list[Face]:
+    """The same of pixels that have been read: uint8 RGB [H, W, 3]."""
     face_detection, face_mesh = import_mediapipe(
         "python.solutions.face_detection", "python.solutions.face_mesh"
     )

@@ -86,6 +86,5 @@ def with_kind(error: BaseException) -> str:
 def suggest(name: str, known: Iterable[str]) -> str:
     """The known names nearest to a misspelt one, as the end of a message; "" when none is near."""
     by_lower = {candidate.lower(): candidate for candidate in known}
-    known = get_close_matches(name[:LONGEST_NAME].lower(), by_lower, n=3, cutoff=0.5)
-    near = [by_lower[match] for match in known]
-    return f"; did you mean {' or '.join(near)}?" if near else ""
+    near = get_close_matches(name[:LONGEST_NAME].lower(), by_lower, n=3, cutoff=0.5)
+    return f"; did you mean {' or '.join(by_lower[match] for match in near)}?" if near else ""

@@ -15,7 +15,7 @@ from moue.animator import Animator, Portrait
 from moue.bundle import load_bundle
 from moue.drive import Performance
 from moue.errors import UsageError
-from moue.files import check_file, same_file, whole_file
+from moue.files import check_file, check_unread, same_file, whole_file
 from moue.live import Live, prepare
 from moue.performers import FacePerformer, Performer, RemotePerformer
 from moue.photo import Source, read_photo, within
@@ -41,12 +41,10 @@ def drive(arguments: argparse.Namespace) -> int:
     curve_path = Path(arguments.save_curve) if arguments.save_curve else None
     if output.kind == "picture":
         raise UsageError("a performance needs a clip; end -o with .mp4, .gif, .webp or /")
-    written_to = {"-o": output.path, "--save-curve": curve_path}
-    for option, path in written_to.items():
-        for given in (arguments.photo, arguments.video, arguments.neutral or ""):
-            if path is not None and same_file(path, given):
-                raise UsageError(f"{option} {path} is what is read; name another file")
+    read = (arguments.photo, arguments.video, arguments.neutral)
+    check_unread("-o", output.path, read)
     if curve_path is not None:
+        check_unread("--save-curve", curve_path, read)
         if curve_path.absolute() == output.path.absolute() or same_file(curve_path, output.path):
             raise UsageError(f"--save-curve {curve_path} is the clip of -o; name another file")
         check_file(curve_path)
@@ -107,9 +105,8 @@ def live(arguments: argparse.Namespace) -> int:
     path = None if arguments.record is None else Path(arguments.record)
     if path is not None and check_output(path).kind != "clip":
         raise UsageError(f"--record takes a clip such as out.mp4, but got {arguments.record!r}")
-    for given in (*arguments.photo, arguments.camera or ""):
-        if path is not None and same_file(path, given):
-            raise UsageError(f"--record {path} is what is read; name another file")
+    if path is not None:
+        check_unread("--record", path, (*arguments.photo, arguments.camera))
     if arguments.actions is not None:
         check_target(arguments.actions)
         for option in ("camera", "loop", "neutral", "scores", "gain", "low"):

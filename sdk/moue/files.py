@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from moue.errors import OutputError, reason_of
+from moue.errors import OutputError, UsageError, reason_of
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -72,6 +72,12 @@ def check_folder(folder: Path) -> None:
         raise OutputError(
             f"cannot write in the folder {folder.absolute()}: {error.strerror}; name another"
         ) from None
+
+
+def check_unread(option: str, path: Path, sources: Iterable[str | os.PathLike[str] | None]) -> None:
+    """Raises UsageError where what an option says is to be written would overwrite what is read."""
+    if any(source is not None and same_file(path, source) for source in sources):
+        raise UsageError(f"{option} {path} is what is read; name another file")
 
 
 def same_file(output: Path, source: str | os.PathLike[str]) -> bool:

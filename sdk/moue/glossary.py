@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from moue.actions import HEAD_TURN, SIDES
+from moue.actions import HEAD_TURN, sideless
 
 REGIONS = {"eye": "eyes", "brow": "brows", "cheek": "cheeks & nose", "nose": "cheeks & nose"}
 WORDS = {
@@ -55,6 +55,5 @@ def region(action: str) -> str:
 
 def meaning(action: str) -> str:
     """What it does; "" for an action that is none of moue's."""
-    name = re.sub("(Left|Right)$", "", action)
-    name = name if name in SIDES else action
+    name = sideless(action)
     return WORDS.get(name, "").format(side=action.removeprefix(name).lower())

@@ -20,6 +20,7 @@ from moue.actions import (
     FACE_ACTIONS,
     HEAD_TURNS,
     MIRRORED,
+    SIDES,
     action_vector,
     lowest,
 )
@@ -37,9 +38,9 @@ UNSMILE = np.float32(0.75)  # of `happy` at the measured degree: what brings a s
 _HEAD = [ACTIONS.index(name) for name in HEAD_TURNS]
 _JAW = ACTIONS.index("jawOpen")
 _SMILE = [
-    ACTIONS.index(f"{name}{side}")
+    ACTIONS.index(side)
     for name in ("mouthSmile", "mouthDimple", "cheekSquint", "eyeSquint")
-    for side in ("Left", "Right")
+    for side in SIDES[name]
 ]
 _LEAST = lowest(ACTIONS)
 FULL_SMILE = 0.8  # MediaPipe's mouthSmile score of a smile at degree 1
@@ -268,9 +269,7 @@ def draw_actions(random: Random) -> NDArray[np.float32]:
         if random.random() < 0.15:  # lips that stay together over an opening jaw
             jaw = random.uniform(0.2, 1)
             actions[[_JAW, ACTIONS.index("mouthClose")]] = (jaw, jaw * random.random())
-    if (
-        random.random() < 0.12
-    ):  # a smile of closed lips, with as much of the cheeks and lids as may be
+    if random.random() < 0.12:  # a smile of closed lips, cheeks and lids as much as may be
         actions *= random.random() < 0.2
         actions[_SMILE] = np.repeat(random.uniform(0, 1, len(_SMILE) // 2), 2)
         actions[_JAW] = 0.0
@@ -282,7 +281,7 @@ def draw_actions(random: Random) -> NDArray[np.float32]:
     if random.random() < 0.4:  # lids: small, and seen more than anything else
         actions *= random.random() < 0.75
         name = "eyeBlink" if random.random() < 0.6 else "eyeWide"
-        lids = [ACTIONS.index(f"{name}{side}") for side in ("Left", "Right")]
+        lids = [ACTIONS.index(side) for side in SIDES[name]]
         actions[lids if random.random() < 0.6 else lids[random.integers(2)]] = random.uniform(
             0.2, 1
         )

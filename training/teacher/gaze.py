@@ -33,9 +33,7 @@ _WHITE = 0.6  # of what is seen of it, so much has less blue than what counts
 _FEW = 6  # pixels of it that a colour may be taken from
 _UNSEEN = 0.75  # of a white that no photo shows, next to the skin's own brightness
 _LEAST_SEEN = 0.4  # radii of an iris that its other part is made of, at least
-_GROWTH = (
-    0.25  # by so much an iris is drawn larger where lids are wide: less white has to be painted
-)
+_GROWTH = 0.25  # by which an iris is larger where lids are wide: less white has to be painted
 _STEPS = 16  # that its way is tried in, for the longest that still shows the eye and not a lid
 _SHADE = (0.7, 0.5)  # that lids cast on the white at its edge: how dark, radii over which
 _INDEX = {name: index for index, name in enumerate(ACTIONS)}

@@ -151,7 +151,6 @@ def smaller(portrait: Portrait, side: int, animator: Animator) -> Portrait:
     """The portrait scaled down to `side` pixels at its longer side: nothing is encoded again."""
     scale = side / max(portrait.photo.shape)
     photo = within(portrait.photo, side, side)
-    photo.setflags(write=False)
 
     def scaled(face: EncodedFace) -> EncodedFace:
         at = face.square
