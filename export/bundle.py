@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,18 +29,17 @@ from export.graphs import (
     export_encoder,
     fuse_normalisation,
 )
-from moue.actions import EXPRESSIONS, action_vector, sides, turns
+from moue.actions import EXPRESSIONS, action_vector, turns
 from moue.bundle import MANIFEST, Bundle, GraphFile, Level, Manifest, MouthFile, load_bundle
 from moue.crop import find_faces
 from moue.kernels import preprocess
 from moue.parity import frames_of_square
 from moue.photo import read_photo
 from training.data import ATTRIBUTIONS
-from training.generator import INPUT_SIZE, EdgeGenerator, Skips
+from training.generator import INPUT_SIZE, EdgeGenerator
 from training.teacher.mouth import MOUTH_WINDOW, draw_picture
 
 MOUTH = "mouth.png"
-FURTHEST = 3.0  # times as far as an action was learned
 MOUTH_SCALE = 4  # times the size at which the network looks: large photos show it sharply
 
 
@@ -55,31 +54,6 @@ def load_generator(checkpoint: Path) -> tuple[EdgeGenerator, dict[str, Any]]:
     generator = EdgeGenerator(len(state["actions"]))
     generator.load_state_dict(state["average"])
     return generator.eval(), state
-
-
-@torch.no_grad()
-def carry(generator: EdgeGenerator, actions: Sequence[str], further: Mapping[str, float]) -> None:
-    """Makes actions at 1 what they were at more, in place: a skip-sum is linear in each of them.
-
-    Args:
-        generator: the trained network.
-        actions: the names of its n actions.
-        further: how many times as far by name; one without its side stands for both.
-
-    Raises:
-        ValueError: a name is no action's, or a number is not above 0 and at most 3.
-    """
-    for name, times in further.items():
-        named = [actions.index(action) for action in sides(name) if action in actions]
-        if not named:
-            raise ValueError(
-                f"--carry {name}: there is no such action; they are ARKit's, such as jawOpen"
-            )
-        if not 0 < times <= FURTHEST:
-            raise ValueError(f"--carry {name}={times:g}: give more than 0 and at most {FURTHEST:g}")
-        for skip in generator.skips:
-            if isinstance(skip, Skips) and skip.residual is not None:
-                skip.residual[named] *= times
 
 
 def write_bundle(
@@ -177,7 +151,7 @@ def main() -> None:
     generator, state = load_generator(arguments.checkpoint)
     carried = dict(arguments.carry)
     try:
-        carry(generator, state["actions"], carried)
+        generator.carry(state["actions"], carried)
         write_bundle(generator, state, arguments.output, arguments.version, carried)
     except ValueError as wrong:
         raise SystemExit(f"export.bundle: error: {wrong}") from None

@@ -11,7 +11,7 @@ every pixel of the photo.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, cast
 
@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from moue.actions import sides
 from moue.kernels import FAINT, STILL, THIN
 from moue.mouth import COLOURED, COLOURLESS, GRAIN_BLOCKS, LUMA, PLACE_STEP
 from training.teacher.mouth import MOUTH_WINDOW, draw_picture
@@ -27,6 +28,7 @@ from training.teacher.turn import TOP
 INPUT_SIZE = 256
 FLOW_UNIT = 0.1  # sides of the square per unit of raw network output
 OUTPUTS = 8  # raw channels: flow 2, mask 1, place in the mouth's picture 2, light 3
+FURTHEST = 3.0  # times as far as it was learned, that an action may be carried
 PLACE_UNIT = 0.25  # of the mouth's picture per unit of raw network output
 # Where the mouth's picture lies at first: the place of (u, v) = (0.5, 0.5) and the sides of the square
 # that the whole picture covers.
@@ -227,6 +229,31 @@ class EdgeGenerator(nn.Module):
         names = [name for name, weight in self.named_parameters() if weight.dim() >= 3]
         ends = {"trunk.stages.0.0.weight", f"decoder.up.{len(self.decoder.up) - 1}.weight"}
         return [self.get_parameter(name) for name in names if name not in ends]
+
+    @torch.no_grad()
+    def carry(self, actions: Sequence[str], further: Mapping[str, float]) -> None:
+        """Makes actions at 1 what they were at more, in place: a skip-sum is linear in each of them.
+
+        Args:
+            actions: the names of the n actions.
+            further: how many times as far by name; one without its side stands for both.
+
+        Raises:
+            ValueError: a name is no action's, or a number is not above 0 and at most 3.
+        """
+        for name, times in further.items():
+            named = [actions.index(action) for action in sides(name) if action in actions]
+            if not named:
+                raise ValueError(
+                    f"cannot carry {name}: there is no such action; they are ARKit's, such as jawOpen"
+                )
+            if not 0 < times <= FURTHEST:
+                raise ValueError(
+                    f"cannot carry {name}={times:g}: give more than 0 and at most {FURTHEST:g}"
+                )
+            for skip in self.skips:
+                if isinstance(skip, Skips) and skip.residual is not None:
+                    skip.residual[named] *= times
 
     def features(self, photo: Tensor) -> list[tuple[Tensor, Tensor | None]]:
         """Base and residuals of one photo [1, 3, S, S], as the decoder's sums take them, coarse to fine."""

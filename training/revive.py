@@ -33,6 +33,7 @@ class StructureError(ValueError):
 def revive(generator: nn.Module, folder: Path, samples: Samples) -> tuple[str, ...]:
     """Gives a generator of all actions the weights of a bundle's folder, as exact as their FP16 is.
 
+    Actions that the bundle carries further than they were learned go as far as they were learned.
     Batch normalisation, which export folds into the convolutions, gets its statistics from the
     samples' photos, and the scale and offset with which it changes nothing.
 
@@ -57,6 +58,8 @@ def revive(generator: nn.Module, folder: Path, samples: Samples) -> tuple[str, .
         _normalise_nothing(generator, tensors, photos.to(generator.window.device))
     except KeyError:
         raise StructureError(folder) from None
+    carried = bundle.manifest.training.get("carried", {})
+    generator.carry(ACTIONS, {name: 1 / times for name, times in carried.items()})
     return bundle.actions
 
 

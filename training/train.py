@@ -192,7 +192,7 @@ class Trainer:
         if weights.is_dir():
             try:
                 known = revive(self.model, weights, samples)
-            except (MoueError, StructureError) as error:
+            except (MoueError, ValueError) as error:
                 raise SystemExit(f"training.train: error: {error}") from None
         else:
             state = self._read(weights, SHAPING)

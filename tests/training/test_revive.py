@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,6 +104,22 @@ def test_actions_that_weights_do_not_know_do_nothing_yet(trained, tmp_path, monk
         assert all(
             torch.equal(run.average[name], value) for name, value in run.model.state_dict().items()
         )
+
+
+@torch.no_grad()
+def test_what_a_bundle_carries_further_goes_as_far_as_it_was_learned(trained, tmp_path):
+    carried = copy.deepcopy(trained)
+    carried.carry(ACTIONS, {"eyeLookUp": 1.5})
+    state = {"actions": list(ACTIONS), "step": 5, "config": {"preset": "edge"}}
+    write_bundle(carried, state, tmp_path / "carried", "0.0.1", {"eyeLookUp": 1.5})
+    other = EdgeGenerator(len(ACTIONS), LEVELS)
+    revive(other, tmp_path / "carried", SAMPLES)
+    actions = torch.zeros(1, 1, len(ACTIONS))
+    actions[..., ACTIONS.index("eyeLookUpLeft")] = 1
+    wanted = trained.layers(photos(1, 1), actions).flow
+    assert (
+        other.eval().layers(photos(1, 1), actions).flow - wanted
+    ).abs().max() < 0.01 * wanted.abs().max()
 
 
 @torch.no_grad()
