@@ -162,7 +162,7 @@ def test_videos(
     encoder: str,
     pixels: str,
 ) -> None:
-    monkeypatch.setattr("moue.video.reader.MAX_PIXELS", 4_000_000)  # larger ones take long rightly
+    monkeypatch.setattr("moue.video.ffmpeg.MAX_PIXELS", 4_000_000)  # larger ones take long rightly
     path = tmp_path / "clip"
 
     def read(data: bytes) -> object:
@@ -180,7 +180,7 @@ def test_frames_that_turn_out_larger_than_the_first(
     small, large = (clip("mpegts", "libx264", "yuv420p", scale) for scale in (8, 32))
     path = tmp_path / "clip.ts"
     path.write_bytes(small + large)
-    monkeypatch.setattr("moue.video.reader.MAX_PIXELS", 10_000)
+    monkeypatch.setattr("moue.video.ffmpeg.MAX_PIXELS", 10_000)
     frames = iter(read_frames(path))
     assert next(frames).shape == (32, 48, 3)
     with pytest.raises(VideoError):

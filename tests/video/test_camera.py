@@ -132,6 +132,15 @@ def test_a_stream_is_read_without_being_a_file(clip):
         assert fresh.item.shape == (32, 32, 3)
 
 
+def test_a_streams_frames_are_held_to_a_size(clip, monkeypatch):
+    monkeypatch.setattr("moue.video.ffmpeg.MAX_PIXELS", 1000)
+    with (
+        open_camera(f"file://{clip}") as feed,
+        pytest.raises(VideoError, match=r"a frame of file://.* is 32×32; moue reads up to"),
+    ):
+        feed.newer(-1, 5.0)
+
+
 @pytest.fixture
 def web(clip) -> Iterator[str]:
     """The clip's folder, served."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from moue.errors import RuntimeUnavailableError, UsageError, VideoError, one_line, reason_of
 from moue.video.feed import Feed
-from moue.video.ffmpeg import Frame, open_container
+from moue.video.ffmpeg import Frame, open_pictures
 from moue.video.reader import VideoReader, upright
 
 CAMERA_SIZE = (1280, 720)  # px, asked of a camera; it gives what it has
@@ -131,9 +131,7 @@ def _stream(url: str) -> Generator[Frame, None, None]:
 
     options = {"rtsp_transport": "tcp"} if url.startswith("rtsp") else {}
     try:
-        with open_container(url, timeout=STREAM_TIMEOUT, options=options) as container:
-            if not container.streams.video:
-                raise VideoError(f"{url} has no pictures")
+        with open_pictures(url, options, timeout=STREAM_TIMEOUT) as container:
             start: float | None = None
             for picture in container.decode(video=0):
                 # What says how long it lasts is a film, and comes as fast as the network can; what

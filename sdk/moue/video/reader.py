@@ -13,7 +13,7 @@ import numpy as np
 
 from moue.actions import Rate, parse_fps
 from moue.errors import VideoError, reason_of
-from moue.video.ffmpeg import ACCURATE_RND, BICUBIC, FULL_CHROMA, Frame, open_container
+from moue.video.ffmpeg import ACCURATE_RND, BICUBIC, FULL_CHROMA, Frame, open_pictures
 
 if TYPE_CHECKING:
     import av
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 Timed = tuple[Fraction, Frame]  # seconds, and what is shown from then on
 
-MAX_PIXELS = 64_000_000  # of one frame; checked before any is decoded
 MAX_STILL = 600  # seconds that one frame may stay: a damaged time must not fill a disk
 
 
@@ -101,27 +100,11 @@ class VideoReader:
         try:
             if self.path.exists() and not self.path.is_file():
                 raise VideoError(f"{self.path} is not a file")
-            # Held to while a file is probed too, and by frames that turn out larger later on.
-            limit = {"max_pixels": str(MAX_PIXELS)}
-            with open_container(self.path, options=limit) as container:
-                self._check(container)
-                container.streams.video[0].codec_context.options = limit
+            with open_pictures(self.path) as container:
                 yield container
         except (av.FFmpegError, OSError) as error:
             reason = reason_of(error)
             raise VideoError(f"cannot read the video {self.path}: {reason}") from error
-
-    def _check(self, container: InputContainer) -> None:
-        if not container.streams.video:
-            raise VideoError(f"{self.path} has no pictures, only sound or text")
-        codec = container.streams.video[0].codec_context
-        if codec is None:
-            raise VideoError(f"{self.path} is coded in a way PyAV cannot read; make it an mp4")
-        if codec.width * codec.height > MAX_PIXELS:
-            raise VideoError(
-                f"a frame of {self.path} is {codec.width}×{codec.height};"
-                f" moue reads up to {MAX_PIXELS // 1_000_000} million pixels"
-            )
 
 
 def upright(picture: av.VideoFrame, exact: bool) -> Frame:
