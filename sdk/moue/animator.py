@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections import deque
@@ -35,7 +36,10 @@ if TYPE_CHECKING:
     from moue.runtimes.device_array import DeviceArray, WithDLPack, WithInterface
     from moue.runtimes.frame_loop import FrameLoop
 
+MOST_LISTED = 20  # faces of a crowd that are told apart in a message
 SIDE_BY_SIDE = 8  # frames at most that are made at once: they must not fill the memory
+
+log = logging.getLogger("moue")
 
 
 @dataclass(frozen=True, eq=False)
@@ -393,14 +397,24 @@ def _choose(found: Sequence[Face], face: str | int) -> Sequence[Face]:
         raise NoFaceError(
             "no face found in the photo; it must show one, large enough and not from behind"
         )
+    if len(found) > 1:
+        log.info("%d faces, %s", len(found), _listed(found))
     if face == "all":
         return found
     wanted = 1 if isinstance(face, str) else face
     if wanted > len(found):
         raise NoFaceError(
-            f"face {wanted} was asked for, but only {len(found)} found; take a number up to that"
+            f"face {wanted} was asked for, but only {len(found)} found, {_listed(found)}"
         )
     return found[wanted - 1 : wanted]
+
+
+def _listed(faces: Sequence[Face]) -> str:
+    """By which number each is asked for, and where it is."""
+    squares = [face.square for face in faces[:MOST_LISTED]]
+    places = [f"{number} at {at.cx:.0f},{at.cy:.0f}" for number, at in enumerate(squares, 1)]
+    more = "; …" if len(faces) > MOST_LISTED else ""
+    return f"the largest first: {'; '.join(places)}{more} (px from the left and the top)"
 
 
 def _own(array: NDArray[Any]) -> NDArray[Any]:

@@ -193,7 +193,7 @@ def engine(arguments: argparse.Namespace) -> int:
     from moue.runtimes.engines import build_and_store
     from moue.runtimes.select import engine_targets
 
-    trt, gpus = engine_targets(arguments.device, "auto", arguments.sm)
+    trt, gpus = engine_targets(arguments.device, arguments.sm)
     bundle, cache, kept = load_bundle(arguments.bundle), EngineCache(), True
     for gpu in gpus:
         for graph in bundle.manifest.graphs:

@@ -195,7 +195,7 @@ def _add_face(command: Parser) -> None:
         metavar="largest|N|all",
         type=_face,
         default="largest",
-        help="of the photo; N counts from 1, the largest (default: %(default)s)",
+        help="of the photo; N counts from 1, the largest; -v says where each is (default: %(default)s)",
     )
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from fractions import Fraction
 from pathlib import Path
 
@@ -140,8 +141,12 @@ def test_a_curve_file(animate, tmp_path):
 def test_one_face_of_two_or_both(moue, tiny_bundle, portrait_photo, tmp_path, face, moved):
     two = np.hstack([portrait_photo, portrait_photo])
     Image.fromarray(two).save(tmp_path / "two.png", compress_level=1)
-    options = ["--bundle", tiny_bundle, "--expression", "happy", "--face", face]
-    assert moue("animate", tmp_path / "two.png", *options, "-o", tmp_path / "out.png").code == 0
+    options = ["--bundle", tiny_bundle, "--expression", "happy", "--face", face, "-v"]
+    ran = moue("animate", tmp_path / "two.png", *options, "-o", tmp_path / "out.png")
+    assert ran.code == 0
+    listed = re.search(r"2 faces, the largest first: 1 at (\d+),\d+; 2 at (\d+),\d+ \(px", ran.err)
+    assert listed
+    assert abs(int(listed[1]) - int(listed[2])) == pytest.approx(portrait_photo.shape[1], abs=20)
     halves = np.hsplit(picture(tmp_path / "out.png") != two, 2)
     assert sum(half.any() for half in halves) == moved
 

@@ -37,7 +37,7 @@ def test_engines_that_nothing_keeps_are_a_failure(moue, tiny_bundle, cache):
     ("argv", "code", "words"),
     [
         (["--sm", "87"], 1, "builds for 75, 80, 86, 89"),
-        (["--sm", "86", "--device", "cpu"], 2, "engines are built for tensorrt on cuda"),
+        (["--sm", "86", "--device", "cpu"], 2, "engines are built for GPUs"),
         (["--workspace", "2Q"], 2, "must be a size such as 512M or 2G, but got '2Q'"),
         (["--workspace", "0"], 2, "must be a size"),
         (["--threads", "1"], 2, "unrecognized arguments: --threads 1"),

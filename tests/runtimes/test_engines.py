@@ -392,10 +392,10 @@ def test_an_old_tensorrt_is_refused(monkeypatch):
 
 
 def test_targets(trt):
-    _, targets = engine_targets("auto", "auto", ["86", "8.6", "120"])
+    _, targets = engine_targets("auto", ["86", "8.6", "120"])
     assert [gpu.compute_capability for gpu in targets] == ["86", "120"]
     with pytest.raises(RuntimeUnavailableError, match=r"builds for 75, 80, .* but got '87'"):
-        engine_targets("auto", "tensorrt", ["87"])
-    for device, runtime in (("cpu", "auto"), ("auto", "onnxruntime")):
-        with pytest.raises(UsageError, match="engines are built for tensorrt on cuda"):
-            engine_targets(device, runtime, ["86"])
+        engine_targets("auto", ["87"])
+    for device, refused in (("cpu", "engines are built for GPUs"), ("gpu", "device must be auto")):
+        with pytest.raises(UsageError, match=refused):
+            engine_targets(device, ["86"])

@@ -176,7 +176,7 @@ def test_a_mouth_is_looked_up_in_one_picture(teacher, fit, astronaut_face):
     assert np.ptp(light) > 0.2  # teeth and what is behind them
 
 
-def test_teeth_are_bright_and_the_cheeks_shade_them():
+def test_teeth_are_bright_the_cheeks_shade_them_and_a_tongue_has_a_groove():
     picture = draw_picture()
     height, width = picture.shape[1:]
     front = picture[:, int(0.35 * height), int(0.47 * width)]
@@ -188,6 +188,10 @@ def test_teeth_are_bright_and_the_cheeks_shade_them():
     assert 0.7 < beside.min() / row.max() < 0.95  # they touch: a shade, not a gap
     neck = picture[:, int(0.16 * height), width // 2]
     assert neck[0] > 1.3 * neck[1]  # between their necks, gum
+    tongue = picture[0, int(0.66 * height)]
+    groove, flank = tongue[width // 2], tongue[int(0.56 * width)]
+    assert 0.65 < groove / flank < 0.95
+    assert picture[0, int(0.5 * height), width // 2] < 0.5 * groove  # and the throat behind it dark
     card = make_card()
     assert (card.uv[card.jaw, 1] > card.uv[~card.jaw, 1].max()).all()
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from moue.actions import ACTIONS
 from training.teacher.eyes import EYES, Eye, lay
-from training.teacher.raster import drawn
+from training.teacher.raster import drawn, smooth
 
 GAZE = {  # iris travel at 1, in eye widths: (away from the nose, up)
     "eyeLookUp": (0.0, 0.22), "eyeLookDown": (0.0, -0.16),
@@ -130,8 +130,7 @@ def turn_iris(
     nearer = np.where(height > 0, above, below) * height
     pull = middle + offset - nearer[..., None] * upwards - here - flow
     furthest = float(np.linalg.norm(pull[away < radius], axis=-1).max(initial=0))
-    loose = np.clip((away - radius) / max(_LET_GO * furthest, 1e-3), 0, 1)
-    along = open_ * (1 - loose * loose * (3 - 2 * loose))
+    along = open_ * (1 - smooth((away - radius) / max(_LET_GO * furthest, 1e-3)))
     goes = np.zeros(mask.shape)
     for share in np.linspace(0, 1, _STEPS + 1):
         x, y = np.moveaxis(here + flow + (share * along)[..., None] * pull - 0.5, -1, 0)

@@ -14,6 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from training.teacher.raster import smooth
+
 # Where in the square a mouth can be: left, top, right, bottom. Within, light falls on its picture.
 MOUTH_WINDOW = (0.1875, 0.4375, 0.8125, 0.875)
 HEIGHT, WIDTH = 96, 192  # of the picture, in pixels
@@ -49,6 +51,13 @@ _CLEAR = np.array((0.86, 0.87, 0.86))  # at the edge, where there is enamel alon
 _GUM = np.array((0.69, 0.42, 0.41))
 _DARK = np.array((0.17, 0.06, 0.06))
 _TONGUE = np.array((0.70, 0.40, 0.39))
+
+_LONG = 10.0  # of the picture's height, were all of it as long for its rows as the tongue is: cm
+_GROOVE = (0.22, 0.16)  # down the tongue's middle: how much darker, and half how wide, cm
+_FLANK = (0.05, 0.55)  # either side of it: how much lighter, and how far away and wide, cm
+_BUDS = ((0.027, 0.09), (0.036, 0.25))  # how far light varies, and over how long, cm
+_WET = (0.16, 0.35)  # where it shines: how bright, and how long such a place is, cm
+_SHINES = (0.57, 0.72)  # rows of it that do: v
 
 
 class Card(NamedTuple):
@@ -114,7 +123,10 @@ def _draw_rows(rows: NDArray[np.intp]) -> NDArray[np.float64]:
     picture = np.empty((*v.shape, 3))
     picture[:] = _DARK
     deep = np.clip((v - 0.54) / 0.15, 0, 1)[..., None] * (1 - np.abs(2 * u - 1) ** 2.5)[..., None]
-    picture = picture + deep * (_TONGUE - picture)
+    light, gloss = (
+        np.repeat(np.repeat(part[rows], _POINTS, 0), _POINTS, 1)[..., None] for part in _tongue()
+    )
+    picture = (picture + deep * (_TONGUE - picture)) * (1 + deep * (light - 1)) + deep * gloss
     for widths, gum, edge, ends in (
         (_UPPER, _UPPER_GUM, _UPPER_EDGE, _UPPER_TIPS),
         (_LOWER, _LOWER_GUM, _LOWER_EDGE, (0.0,) * 6),
@@ -150,19 +162,41 @@ def _draw_row(
         & (up < 1 - np.array(_POINTED)[tooth] * side**1.5)
     )
     gums = ~inside & (up < _CONTACT)
-    between = 1 - 0.2 * _smooth((side - 0.3) / 0.7) * _smooth(up / _CONTACT)
+    between = 1 - 0.2 * smooth((side - 0.3) / 0.7) * smooth(up / _CONTACT)
     picture[gums] = (_GUM * between[..., None])[gums]
     light = (1 - 0.08 * side**2) * (1 - 0.14 * np.clip(1 - up / 0.3, 0, 1))
-    light *= 1 - 0.14 * _smooth((side - 0.75) / 0.25) ** 2  # a tooth's flanks turn away
+    light *= 1 - 0.14 * smooth((side - 0.75) / 0.25) ** 2  # a tooth's flanks turn away
     enamel = _ENAMEL[np.minimum(tooth, len(_ENAMEL) - 1)]
-    enamel = enamel + 0.7 * _smooth((up - 0.8) / 0.2)[..., None] * (_CLEAR - enamel)
+    enamel = enamel + 0.7 * smooth((up - 0.8) / 0.2)[..., None] * (_CLEAR - enamel)
     picture[inside] = (enamel * light[..., None])[inside]
 
 
-def _smooth(share: NDArray[np.float64]) -> NDArray[np.float64]:
-    """0 to 1 as a share goes from 0 to 1, level at both ends."""
-    share = np.clip(share, 0, 1)
-    return share * share * (3 - 2 * share)
+@cache
+def _tongue() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The tongue's surface: how light it is, 1 on the mean, and its gloss, float64 [384, 768] each."""
+    random = np.random.default_rng(7)
+    v, u = ((np.arange(n * _FINEST) + 0.5) / (n * _FINEST) for n in (HEIGHT, WIDTH))
+    arc = (2 * u - 1) * sum(_UPPER)
+    groove = np.exp(-((arc / _GROOVE[1]) ** 2))
+    flank = np.exp(-(((np.abs(arc) - _FLANK[1]) / _FLANK[1]) ** 2))
+    buds = sum((strength * _grain(random, length) for strength, length in _BUDS), np.zeros(1))
+    light = 1 - _GROOVE[0] * groove + _FLANK[0] * (flank - flank.mean()) + buds
+    wet = np.clip(_grain(random, _WET[1]) + 0.5 * _grain(random, _WET[1] / 3) - 1, 0, 1) * flank**3
+    first, last = _SHINES
+    wet *= (smooth((v - first) / 0.05) * smooth((last - v) / 0.04))[:, None]
+    return light, _WET[0] * wet
+
+
+def _grain(random: np.random.Generator, length: float) -> NDArray[np.float64]:
+    """Smooth noise that varies over so many cm, left as right, of mean 0 and deviation 1: [384, 768]."""
+    noise = random.normal(size=[round(side / length) for side in (_LONG, 2 * sum(_UPPER))])
+    for pixels in (HEIGHT * _FINEST, WIDTH * _FINEST):
+        at = np.linspace(0, len(noise) - 1, pixels)
+        first = np.minimum(at.astype(int), len(noise) - 2)
+        share = smooth(at - first)[:, None]
+        noise = ((1 - share) * noise[first] + share * noise[first + 1]).T
+    noise = noise + noise[:, ::-1]
+    return np.asarray((noise - noise.mean()) / noise.std())
 
 
 def _arch(length: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -1,4 +1,4 @@
-"""A small z-buffered triangle rasteriser, compiled by numba."""
+"""A small z-buffered triangle rasteriser, compiled by numba, and the smooth step that edges end by."""
 
 from __future__ import annotations
 
@@ -70,3 +70,9 @@ def drawn(
     image = np.zeros((size, size, attributes.shape[1]), np.float32)
     rasterise(points, triangles, attributes, depth, image, turned)
     return image, np.isfinite(depth)
+
+
+def smooth(share: NDArray[np.floating]) -> NDArray[np.float64]:
+    """0 to 1 as a share goes from 0 to 1, level at both ends and beyond."""
+    share = np.clip(share, 0, 1)
+    return np.asarray(share * share * (3 - 2 * share), np.float64)

@@ -16,7 +16,7 @@ from moue.actions import ACTIONS, HEAD_TURN, HEAD_TURNS
 from moue.crop import FACE_OVAL
 from moue.tracking.mesh import RIGID
 from training.teacher.head import Head, about, carried, ring_triangles
-from training.teacher.raster import drawn
+from training.teacher.raster import drawn, smooth
 from training.teacher.render import FaceFit, Layers
 
 AXIS = (0.0, -0.6, -4.4)  # cm, in the head's frame: what it turns about
@@ -74,8 +74,7 @@ class Turner:
         grid = np.stack(np.meshgrid(*[np.arange(size, dtype=np.float32) + 0.5] * 2), -1)
         way = np.where(shown[..., None], place - grid, 0)
         way = np.asarray(cv2.GaussianBlur(way, (0, 0), max(SOFT * size, 0.5)), np.float32)
-        down = np.clip(grid[..., 1:] / (TOP * size), 0, 1)
-        way *= down * down * (3 - 2 * down)
+        way *= smooth(grid[..., 1:] / (TOP * size))
         x, y = np.moveaxis(grid + way - 0.5, -1, 0)
 
         def carry(maps: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -101,14 +101,11 @@ def _why(ways: int, place: str, reasons: Sequence[str]) -> str:
     return "as asked" if ways == 1 else "the fastest that works here"
 
 
-def engine_targets(
-    device: str, runtime: str, capabilities: Sequence[str]
-) -> tuple[TensorRt, list[Gpu]]:
+def engine_targets(device: str, capabilities: Sequence[str]) -> tuple[TensorRt, list[Gpu]]:
     """What builds the engines, and for which GPU each.
 
     Args:
         device: `auto`, `cuda` or `cuda:N`: whose engines to build when none are named.
-        runtime: `auto` or `tensorrt`.
         capabilities: those of GPUs that need not be here, such as `86` or `8.6`.
 
     Raises:
@@ -118,9 +115,9 @@ def engine_targets(
     from moue.runtimes.engine_cache import ANY
     from moue.runtimes.trt_import import import_tensorrt
 
-    _check(device, runtime)
-    if device == "cpu" or runtime == "onnxruntime":
-        raise UsageError("engines are built for tensorrt on cuda; leave out --device and --runtime")
+    _check_device(device)
+    if device == "cpu":
+        raise UsageError("engines are built for GPUs; leave out --device cpu")
     if capabilities:
         trt = import_tensorrt(["tensorrt_rtx"])
         wanted = list(dict.fromkeys(name.replace(".", "") for name in capabilities))
@@ -140,10 +137,14 @@ def engine_targets(
 
 
 def _check(device: str, runtime: str) -> None:
-    if not isinstance(device, str) or not DEVICE.fullmatch(device):
-        raise UsageError(f"device must be auto, cpu, cuda or cuda:N, but got {device!r}")
+    _check_device(device)
     if runtime not in ("auto", *RUNTIMES):
         raise UsageError(f"runtime must be auto, {' or '.join(RUNTIMES)}, but got {runtime!r}")
+
+
+def _check_device(device: str) -> None:
+    if not isinstance(device, str) or not DEVICE.fullmatch(device):
+        raise UsageError(f"device must be auto, cpu, cuda or cuda:N, but got {device!r}")
 
 
 def _check_target(trt: TensorRt, name: str) -> None:
