@@ -325,7 +325,7 @@ def test_hostile_packets_take_neither_time_nor_memory(tmp_path):
     ran = subprocess.run(code, capture_output=True, text=True, timeout=120)
     assert (ran.returncode, ran.stderr) == (0, "")
     took = dict(zip(HOSTILE, map(float, ran.stdout.split()), strict=True))
-    assert max(took.values()) < 3, took  # 0.6 s where nothing else runs, 39 without the limits
+    assert max(took.values()) < 1, took
 
 
 def test_a_large_file_takes_no_memory(tmp_path):

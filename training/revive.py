@@ -43,6 +43,7 @@ def revive(generator: nn.Module, folder: Path, samples: Samples) -> tuple[str, .
     Raises:
         BundleError: the bundle is missing or damaged.
         StructureError: the bundle's generator is of another preset, or built otherwise.
+        ValueError: its manifest says that something was carried which cannot be.
     """
     bundle = load_bundle(folder)
     if not isinstance(generator, EdgeGenerator) or not set(bundle.actions) <= set(ACTIONS):

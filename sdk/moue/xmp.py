@@ -110,6 +110,9 @@ def checksum(file: BinaryIO, start: int, end: int) -> bytes:
     return struct.pack(">I", zlib.crc32(file.read(end - chunk)))
 
 
+_NOTHING: dict[str, str] = {}  # that an element without attributes hides
+
+
 class _Found:
     """What expat finds in an element; namespaces are looked up here.
 
@@ -121,25 +124,28 @@ class _Found:
         self.properties: dict[Name, str] = {}
         self._spaces: dict[str, str] = {}  # by what declares them: `xmlns:rdf`, or `xmlns` alone
         self._hidden: list[dict[str, str]] = []  # those before, for each element that is open
-        self._leaf: Name | None = None  # the element that is open, while there is none inside it
+        self._leaf: str | None = None  # the element that is open, while there is none inside it
         self._text: list[str] = []  # of the leaf
 
     def start(self, tag: str, attributes: dict[str, str]) -> None:
+        self._leaf, self._text = tag, []
+        if not attributes:  # as most are
+            self._hidden.append(_NOTHING)
+            return
         declared = {key: attributes.pop(key) for key in [*attributes] if key.startswith("xmlns")}
         self._hidden.append({key: self._spaces.get(key, "") for key in declared})
         self._spaces |= declared
         named = {self._name(key, ""): value for key, value in attributes.items()}
         self.attributes |= named
-        self._leaf, self._text = self._name(tag, "xmlns"), []
         if resource := named.get((RDF, "resource")):
-            self.properties[self._leaf], self._leaf = resource, None
+            self.properties[self._name(tag, "xmlns")], self._leaf = resource, None
 
     def read(self, text: str) -> None:
         self._text.append(text)
 
     def end(self, _: str) -> None:
         if self._leaf and (text := "".join(self._text).strip()):
-            self.properties[self._leaf] = text
+            self.properties[self._name(self._leaf, "xmlns")] = text
         self._leaf = None
         self._spaces |= self._hidden.pop()
 
