@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,10 +11,12 @@ from moue.actions import ACTIONS, HEAD_TURN, action_vector
 from moue.crop import FACE_OVAL
 from moue.tracking.mesh import place
 from training.teacher.head import carried
-from training.teacher.turn import Turner
+from training.teacher.turn import AXIS, Turner
 
 SIZE = 256
 NOSE, LIPS, EARS = 4, (13, 14), (234, 454)
+# From the nose to the jaw, on the subject's right and left.
+TO_OUTLINE = {1.0: (4, 36, 50, 187, 147, 132), -1.0: (4, 266, 280, 411, 376, 361)}
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +99,24 @@ def test_an_outline_hardly_moves_and_nothing_beyond_it(teacher, turner, fit, to_
     )
     assert far.any()
     assert not layers.flow[:, far].any()
+
+
+@pytest.mark.parametrize("side", [1.0, -1.0])
+def test_skin_stretches_up_to_the_outline_that_comes_into_view(turner, head, fit, side):
+    facing = np.diag((1.0, -1.0, -1.0))
+    frontal = replace(fit, points=head.vertices @ facing, scale=1.0, rotation=facing)
+    before = frontal.points - (0, 0, 3)  # all of it lies before what the head turns about
+    across = side * turner.mesh(frontal, before, asked(headYaw=side))[:, 0]
+    was = side * before[:, 0]
+    gone = across - was
+    shown, hidden = list(TO_OUTLINE[side]), list(TO_OUTLINE[-side])
+    assert abs(gone[shown[-1]]) < 0.15 * gone[NOSE], "the outline stays"
+    assert (np.diff(gone[shown]) < 0).all(), "the less, the nearer to it"
+    assert (np.diff(across[shown]) < 0).all(), "nothing is turned over"
+    far = before[hidden[-1]]
+    angle = np.deg2rad(HEAD_TURN)
+    rigid = side * far[0] * (np.cos(angle) - 1) - (far[2] + AXIS[2]) * np.sin(angle)
+    assert gone[hidden[-1]] == pytest.approx(rigid), "the other side turns as it is"
 
 
 def test_what_is_painted_goes_along(teacher, turner, fit, to_layer):

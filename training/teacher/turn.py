@@ -1,7 +1,8 @@
 """Turns of the head: a face that has moved already, nodding, turning and tilting as one.
 
 The head turns about a point behind the face, so that its outline hardly moves when it nods or turns:
-what is around it need not be known. Hair and neck go along the less, the further out they are.
+what is around it need not be known. Hair and neck go along the less, the further out they are. On the
+side that a turn brings into view, skin stretches up to an outline that stays; what is behind it does not.
 """
 
 from __future__ import annotations
@@ -27,7 +28,11 @@ SOFT = 0.003  # of the square: over which an outline that comes before another i
 # Of the square, over which motion fades to nothing at its top: a head goes on above its square, and
 # hair that bends over a short way there shows.
 TOP = 0.15
+# Of the way that skin at the outline would go inwards, what it stays behind; and from where on, in
+# the oval's radii from its middle, it does so.
+STAYS, FROM = 0.8, 0.55
 _COLUMNS = [ACTIONS.index(name) for name in HEAD_TURNS]
+_YAW = ACTIONS.index("headYaw")
 
 
 class Turner:
@@ -39,6 +44,7 @@ class Turner:
 
     def __init__(self, head: Head) -> None:
         self._vertices = head.vertices
+        self._stays = STAYS * _beside(head.vertices)
         rings = ring_triangles(len(head.vertices), len(RINGS))
         self._triangles = np.concatenate([head.triangles, head.mouth_hole, *head.eye_holes, rings])
 
@@ -112,9 +118,25 @@ class Turner:
             placed.append(ring)
             left.append(np.full(len(oval), share))
         was = np.concatenate(placed)
-        goes = (was - AXIS) @ turn_of(actions).T + AXIS - was
+        across = (face[:, 2] - AXIS[2]) * np.sin(np.deg2rad(HEAD_TURN) * actions[_YAW])
+        inwards = across * (face[:, 0] - middle[0]) < 0
+        held = was.copy()
+        held[: len(face), 0] -= self._stays * across * inwards
+        goes = (held - AXIS) @ turn_of(actions).T + AXIS - was
         now = was + np.concatenate(left)[:, None] * goes
         return was @ turned + origin, now @ turned + origin
+
+
+def _beside(vertices: NDArray[np.float64]) -> NDArray[np.float64]:
+    """float64 [468] in [0, 1]: how near skin is to the outline at the sides of a face."""
+    middle = vertices[list(FACE_OVAL)].mean(0)
+    (x, y), (rim_x, rim_y) = ((vertices[k] - middle).T[:2] for k in (slice(None), list(FACE_OVAL)))
+    rim = np.interp(
+        np.arctan2(y, x), np.arctan2(rim_y, rim_x), np.hypot(rim_x, rim_y), period=2 * np.pi
+    )
+    out = np.hypot(x, y)
+    sideways = np.abs(x) / np.maximum(out, 1e-6)
+    return smooth((out / rim - FROM) / (1 - FROM)) * smooth((sideways - 0.3) / 0.5)
 
 
 def turn_of(actions: NDArray[np.float32]) -> NDArray[np.float64]:
