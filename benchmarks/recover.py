@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from moue.actions import ActionCurve
 from moue.animator import Animator
+from moue.curves import ActionCurve
 from moue.drive import Performance
 from moue.live import prepare
 from moue.photo import Source

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 import moue
 from moue import expressions as module
-from moue.actions import ACTIONS, EXPRESSIONS, Expression
+from moue.actions import ACTIONS, EXPRESSIONS
 from moue.errors import ActionError, MoueError, OutputError
 from moue.expressions import (
+    Expression,
     expression,
     mix,
     remove_expression,

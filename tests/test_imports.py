@@ -15,7 +15,7 @@ SDK = ROOT / "sdk" / "moue"
 
 # A module imports from its own line or one above.
 LAYERS = (
-    ("errors", "actions", "mouth", "version"),
+    ("errors", "actions", "curves", "mouth", "rates", "reading", "version"),
     (
         "bundle",
         "crop",

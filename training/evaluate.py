@@ -30,7 +30,8 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from tqdm import tqdm
 
 from moue import Animator, Portrait, expression, kernels, mark
-from moue.actions import ACTIONS, EXPRESSIONS, HEAD_TURNS, Expression, action_vector, turns
+from moue.actions import ACTIONS, EXPRESSIONS, HEAD_TURNS, action_vector, turns
+from moue.expressions import Expression
 from training.control import HEADLINE, Control, draw_matrix, is_own, is_turn, measure, way_of
 from training.data.faces import FaceCrop, load_faces, prepare
 from training.data.sources import align, make_teacher, pair_degree, smile_shown

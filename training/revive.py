@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from moue.actions import ACTIONS
-from moue.bundle import load_bundle
+from moue.bundle import MANIFEST, load_bundle
+from moue.errors import shown
 from training.data.stream import Samples
 from training.generator import FLOW_UNIT, OUTPUTS, PLACE_UNIT, EdgeGenerator
 
@@ -60,7 +61,14 @@ def revive(generator: nn.Module, folder: Path, samples: Samples) -> tuple[str, .
     except KeyError:
         raise StructureError(folder) from None
     carried = bundle.manifest.training.get("carried", {})
-    generator.carry(ACTIONS, {name: 1 / times for name, times in carried.items()})
+    try:
+        back = {name: 1 / times for name, times in carried.items()}
+    except (AttributeError, TypeError, ZeroDivisionError):
+        raise ValueError(
+            f"{folder} does not say how far its actions were carried: its {MANIFEST} must hold a"
+            f" number above 0 by action, but holds {shown(carried)}"
+        ) from None
+    generator.carry(ACTIONS, back)
     return bundle.actions
 
 

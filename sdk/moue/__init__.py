@@ -19,9 +19,9 @@ Another face's performance:
 """
 
 from moue import tracking, video
-from moue.actions import ActionCurve, Expression
 from moue.animator import Animator, Portrait
 from moue.crop import Face, find_faces
+from moue.curves import ActionCurve
 from moue.drive import Performance
 from moue.errors import (
     ActionError,
@@ -36,6 +36,7 @@ from moue.errors import (
     VideoError,
 )
 from moue.expressions import (
+    Expression,
     expression,
     mix,
     remove_expression,

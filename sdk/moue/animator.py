@@ -18,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moue import kernels
-from moue.actions import ActionCurve, Weights, action_vector
+from moue.actions import Weights, action_vector
 from moue.bundle import Bundle, load_bundle
 from moue.crop import Face, Square, faces_in
+from moue.curves import ActionCurve
 from moue.errors import NoFaceError, UsageError
 from moue.expressions import with_saved
 from moue.features import Features

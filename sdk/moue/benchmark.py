@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 
 import moue
 from moue import kernels
-from moue.actions import ActionCurve
 from moue.animator import Animator, Portrait
 from moue.bundle import load_bundle
 from moue.crop import Face, Square, faces_in
+from moue.curves import ActionCurve
 from moue.errors import NoFaceError, UsageError, VideoError
 from moue.expressions import mix
 from moue.files import whole_file

@@ -13,9 +13,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from moue.actions import Expression, strict_json
 from moue.errors import ActionError, BundleError, one_line, reason_of
+from moue.expressions import Expression
 from moue.mouth import PLACE_STEP, Mouth, Window, read_picture
+from moue.reading import strict_json
 
 if TYPE_CHECKING:
     import onnx

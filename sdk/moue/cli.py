@@ -23,24 +23,18 @@ from pathlib import Path
 from typing import NoReturn
 
 from moue import provenance
-from moue.actions import (
-    ActionCurve,
-    Expression,
-    action_vector,
-    least,
-    parse_fps,
-    sideless,
-    sides,
-)
+from moue.actions import action_vector, least, sideless, sides
 from moue.animator import Animator
 from moue.bundle import Bundle, load_bundle
+from moue.curves import ActionCurve
 from moue.errors import MoueError, UsageError, one_line
-from moue.expressions import mix, remove_expression, save_expression, with_saved
+from moue.expressions import Expression, mix, remove_expression, save_expression, with_saved
 from moue.face_commands import drive, live, portrait_for, track
 from moue.files import check_file, check_unread, same_file, whole_file
 from moue.glossary import meaning, region
 from moue.options import parser
 from moue.progress import with_progress
+from moue.rates import parse_fps
 from moue.streams import flush_output, open_streams, print_line, say
 from moue.video import Output, check_output, check_rate, write_frames
 

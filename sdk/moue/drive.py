@@ -8,8 +8,10 @@ from collections.abc import Generator, Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from moue.actions import ACTIONS, ActionCurve, Rate, parse_fps
+from moue.actions import ACTIONS
+from moue.curves import ActionCurve
 from moue.errors import NoFaceError
+from moue.rates import Rate, parse_fps
 from moue.tracking import SEARCH, Measured, Tracked, Tracker, quietest, shown_at
 from moue.video import VideoReader
 

@@ -1,4 +1,4 @@
-"""Expressions by name: the six, a bundle's own, those the user saved; and mixtures of them.
+"""Expressions: named action vectors, the curves along them, mixtures; and those the user saved.
 
 A saved expression is a file, `$XDG_CONFIG_HOME/moue/expressions/NAME.json` (`~/.config` where that
 is not set), with a weight by action: `{"mouthSmile": 0.6, "eyeBlinkLeft": 1.0}`.
@@ -11,26 +11,102 @@ import logging
 import os
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from moue.actions import (
     ACTIONS,
     EXPRESSIONS,
     SIDES,
-    Expression,
     Weights,
     action_vector,
+    checked,
     least,
-    strict_json,
+    weight_within,
 )
-from moue.errors import ActionError, OutputError, reason_of, suggest
+from moue.curves import MAX_FRAMES, ActionCurve
+from moue.errors import ActionError, CurveError, OutputError, reason_of, shown, suggest
 from moue.files import check_file, disk_failures, user_folder, whole_file
+from moue.rates import Rate, parse_fps
+from moue.reading import read_within, strict_json
 
 NAME = re.compile(r"[^\W\d_][\w-]{0,47}")  # no path, no `=` or `,` of the command line's lists
 MAX_BYTES = 2**16  # of a file
 MAX_ACTIONS = 512  # in a file
 
 log = logging.getLogger("moue")
+
+
+@dataclass(frozen=True)
+class Expression:
+    """A named action vector; raises ActionError for a weight that is no number or out of range.
+
+    Attributes:
+        name: what it is called.
+        weights: weight by action, from `least` to 1, at degree 1; an action left out weighs 0. A
+            name given without its side, such as `mouthSmile`, is here as two.
+    """
+
+    name: str
+    weights: Mapping[str, float]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "weights", MappingProxyType(checked(self.weights)))
+
+    def __reduce__(self) -> tuple[type[Expression], tuple[str, dict[str, float]]]:
+        """So that it can be copied and pickled: a mapping proxy cannot."""
+        return Expression, (self.name, dict(self.weights))
+
+    def at(self, degree: float) -> dict[str, float]:
+        """The weights at one degree in [0, 1]: `a = degree · expression`."""
+        degree = _degree(degree, f"the degree of {self.name}" if self.name else "degree")
+        return {name: degree * weight for name, weight in self.weights.items()}
+
+    def degrees(self, degrees: Sequence[float], fps: Rate = 30) -> ActionCurve:
+        """One frame per degree, in the order given."""
+        known = [_degree(degree, f"degree {index}") for index, degree in enumerate(degrees)]
+        values = np.outer(known, list(self.weights.values())).astype(np.float32)
+        return ActionCurve(tuple(self.weights), values, parse_fps(fps))
+
+    def rise(
+        self, seconds: float = 2.0, fps: Rate = 30, degree: float = 1.0, hold: float = 0.0
+    ) -> ActionCurve:
+        """From rest to a degree in equal steps: `a_t = degree · (t − 1) / (T − 1)`, t = 1 … T.
+
+        Args:
+            seconds: how long it rises.
+            fps: frames a second.
+            degree: where it ends, in [0, 1].
+            hold: for how many seconds more it stays there.
+        """
+        frames, held = _frame_counts(seconds, hold, fps, least=1)
+        ramp = np.linspace(0.0, 1.0, frames) if frames > 1 else np.ones(1)
+        return self._along(np.append(ramp, np.ones(held)), degree, fps)
+
+    def pulse(
+        self, seconds: float = 2.0, fps: Rate = 30, degree: float = 1.0, hold: float = 0.0
+    ) -> ActionCurve:
+        """From rest to a degree and back, in equal steps; at least three frames.
+
+        Args:
+            seconds: how long it moves.
+            fps: frames a second.
+            degree: its peak, in [0, 1].
+            hold: for how many seconds more, in the middle, it stays there.
+        """
+        frames, held = _frame_counts(seconds, hold, fps, least=3)
+        steps = np.minimum(np.arange(frames), np.arange(frames)[::-1])
+        ramp = np.insert(steps / steps.max(), frames // 2, np.ones(held))
+        return self._along(ramp, degree, fps)
+
+    def _along(self, ramp: NDArray[np.float64], degree: float, fps: Rate) -> ActionCurve:
+        return self.degrees((_degree(degree, "degree") * ramp).tolist(), fps)
 
 
 def expression(name: str, table: Mapping[str, Mapping[str, float]] = EXPRESSIONS) -> Expression:
@@ -157,11 +233,7 @@ def _read(path: Path) -> Expression:
     try:
         if not path.is_file():
             raise ValueError("it is not a file")
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-        if len(data) > MAX_BYTES:
-            raise ValueError(f"it is larger than {MAX_BYTES // 2**10} kB")
-        weights = strict_json(data)
+        weights = strict_json(read_within(path, MAX_BYTES))
         if not isinstance(weights, dict) or not 1 <= len(weights) <= MAX_ACTIONS:
             raise ValueError('it must hold {"jawOpen": 0.4, …}')
         return Expression(path.stem, weights)
@@ -180,3 +252,26 @@ def _check_name(name: str, actions: Sequence[str]) -> None:
     taken = {word.lower(): word for word in (*actions, *SIDES, *EXPRESSIONS, "neutral")}
     if word := taken.get(name.lower()):
         raise ActionError(f"{word!r} is a name of moue's own; save the expression under another")
+
+
+def _frame_counts(seconds: float, hold: float, fps: Rate, least: int) -> tuple[int, int]:
+    """Frames of a movement, `least` at least, and those for which its peak is held."""
+    rate = parse_fps(fps)
+    longest = float(MAX_FRAMES / rate)
+    if not (isinstance(seconds, Real) and 0 < seconds * rate <= MAX_FRAMES):
+        raise CurveError(
+            f"seconds must be above 0 and at most {longest:.0f}, but got {shown(seconds)}"
+        )
+    if not (isinstance(hold, Real) and 0 <= hold * rate <= MAX_FRAMES - seconds * rate):
+        raise CurveError(
+            f"hold must be at least 0 s, and with seconds at most {longest:.0f},"
+            f" but got {shown(hold)}"
+        )
+    return max(least, round(float(seconds) * rate)), round(float(hold) * rate)
+
+
+def _degree(value: Any, what: str) -> float:
+    try:
+        return weight_within(value, what)
+    except ActionError as error:
+        raise CurveError(str(error)) from None

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
-from moue.actions import parse_fps
 from moue.animator import Animator, Portrait
 from moue.bundle import load_bundle
 from moue.drive import Performance
@@ -20,6 +19,7 @@ from moue.live import Live, prepare
 from moue.performers import FacePerformer, Performer, RemotePerformer
 from moue.photo import Source, read_photo, within
 from moue.progress import with_progress
+from moue.rates import parse_fps
 from moue.streams import say
 from moue.tracking import Neutral, Tracker, Tuning
 from moue.video import Output, Sound, VideoReader, check_output, check_rate, write_frames

@@ -124,7 +124,7 @@ HAPPY = ["--expression", "happy"]
         ([*HAPPY, "--threads", "-1"], 2, "threads must be"),
         ([*HAPPY, "--threads", "99999999"], 2, "threads must be 0 (all cores) … 1024"),
         ([*HAPPY, "--threads", "9" * 30], 2, "threads must be 0 (all cores) … 1024"),
-        (["--curve", "/dev/zero"], 1, "/dev/zero is larger than 64 MB"),
+        (["--curve", "/dev/zero"], 1, "cannot read the curve /dev/zero: it is larger than 64 MB"),
         (["--curve", "{\udcff"], 1, "a curve must be JSON"),
         ([*HAPPY, "--device", "gpu"], 2, "device must be auto, cpu, cuda"),
         ([*HAPPY, "--runtime", "torch"], 2, "runtime must be auto"),
@@ -230,7 +230,10 @@ def test_a_damaged_bundle(moue, tiny_bundle, photo, tmp_path, command, damage):
         (("drive", "x.png", "x.mp4", "-o", "o.mp4", "--save-curve", "n" * 300), "too long; name"),
         (("export", "-o", f"{'n' * 300}.onnx"), "File name too long; name another"),
         (("track", "--neutral", "n" * 300), "File name too long; name another"),
-        (("track", "--scores", "/dev/zero"), "/dev/zero is too large to be MediaPipe's"),
+        (
+            ("track", "--scores", "/dev/zero"),
+            "cannot read /dev/zero: it is larger than 64 MB; --scores takes",
+        ),
     ],
 )
 def test_what_is_read_is_not_written_over_and_names_have_an_end(

@@ -18,8 +18,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from moue.actions import ACTIONS, ActionCurve
+from moue.actions import ACTIONS
 from moue.bundle import Manifest, load_bundle
+from moue.curves import ActionCurve
 from moue.errors import (
     ActionError,
     BundleError,

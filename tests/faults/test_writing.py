@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
-from moue.actions import ActionCurve
+from moue.curves import ActionCurve
 from moue.expressions import expression
 from moue.provenance import verify
 from moue.tracking.neutral import Neutral
@@ -35,7 +35,8 @@ from pathlib import Path
 import av
 import numpy as np
 from PIL import ImageFile, PngImagePlugin
-from moue.actions import ACTIONS, ActionCurve
+from moue.actions import ACTIONS
+from moue.curves import ActionCurve
 from moue.expressions import save_expression
 from moue.files import whole_file
 from moue.tracking.mesh import POINTS

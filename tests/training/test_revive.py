@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from export.bundle import write_bundle
 from moue.actions import ACTIONS
+from moue.bundle import MANIFEST, load_bundle
 from training import train
 from training.config import TrainConfig
 from training.data.stream import Samples
@@ -120,6 +121,17 @@ def test_what_a_bundle_carries_further_goes_as_far_as_it_was_learned(trained, tm
     assert (
         other.eval().layers(photos(1, 1), actions).flow - wanted
     ).abs().max() < 0.01 * wanted.abs().max()
+
+
+@pytest.mark.parametrize("carried", [{"eyeLookUp": 0}, {"eyeLookUp": "far"}, ["eyeLookUp"], 2])
+def test_what_was_carried_is_a_number_by_action(trained, tmp_path, carried):
+    state = {"actions": list(ACTIONS), "step": 5, "config": {"preset": "edge"}}
+    write_bundle(trained, state, tmp_path / "odd", "0.0.1")
+    manifest = load_bundle(tmp_path / "odd").manifest
+    odd = replace(manifest, training={**manifest.training, "carried": carried})
+    (tmp_path / "odd" / MANIFEST).write_text(odd.to_json())
+    with pytest.raises(ValueError, match="does not say how far its actions were carried"):
+        revive(EdgeGenerator(len(ACTIONS), LEVELS), tmp_path / "odd", SAMPLES)
 
 
 @torch.no_grad()

@@ -17,10 +17,12 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 from starlette.exceptions import HTTPException
 
-from moue.actions import ActionCurve, Expression, action_vector, least, parse_fps
+from moue.actions import action_vector, least
+from moue.curves import ActionCurve
 from moue.errors import MoueError, shown, with_kind
-from moue.expressions import mix
+from moue.expressions import Expression, mix
 from moue.glossary import region
+from moue.rates import parse_fps
 from moue.studio.live import LEAST_SIDE, MOST_SIDE, play
 from moue.studio.pictures import (
     CLIPS,

@@ -10,8 +10,8 @@ from pathlib import Path
 from threading import Event
 from typing import Any, BinaryIO
 
-from moue.actions import ActionCurve
 from moue.animator import Portrait
+from moue.curves import ActionCurve
 from moue.provenance import mark_file
 from moue.studio.refusal import Refusal
 from moue.studio.stage import Stage

@@ -16,9 +16,9 @@ from itertools import count
 from threading import Event
 from typing import Any, TypeVar
 
-from moue.actions import ActionCurve
 from moue.animator import Animator, EncodedFace, Portrait
 from moue.crop import Square
+from moue.curves import ActionCurve
 from moue.errors import MoueError
 from moue.files import Closing
 from moue.photo import within

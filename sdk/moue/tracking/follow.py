@@ -20,6 +20,7 @@ from moue.actions import FACE_ACTIONS
 from moue.crop import detect, import_mediapipe
 from moue.errors import BundleError, UsageError, one_line, reason_of
 from moue.files import Closing
+from moue.reading import read_within
 from moue.streams import quiet_stderr
 from moue.tracking.mesh import POINTS, Mesh
 
@@ -240,13 +241,9 @@ def _points(landmarks: Any) -> Mesh:
 
 def _scores_model(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
-            model = file.read(MAX_SCORES_BYTES + 1)
+        return read_within(path, MAX_SCORES_BYTES)
     except (OSError, ValueError) as error:
         raise BundleError(
             f"cannot read {path}: {reason_of(error)};"
             " --scores takes MediaPipe's face_landmarker.task"
         ) from None
-    if len(model) > MAX_SCORES_BYTES:
-        raise BundleError(f"{path} is too large to be MediaPipe's face_landmarker.task")
-    return model

@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from moue.actions import FACE_ACTIONS, strict_json
+from moue.actions import FACE_ACTIONS
 from moue.bundle import BUNDLES
 from moue.errors import BundleError, one_line
+from moue.reading import read_within, strict_json
 from moue.tracking.mesh import POINTS, Mesh
 
 REGRESSOR = BUNDLES / "tracker.json"
-MAX_BYTES = 300_000
+MAX_BYTES = 2**18  # of either file
 # Lids that meet when an eye closes, (upper, lower); the subject's left eye, then the right.
 LIDS = (((386, 374), (385, 380), (387, 373)), ((159, 145), (158, 153), (160, 144)))
 LIPS = ((13, 14), (82, 87), (312, 317))
@@ -77,9 +78,9 @@ def load_regressor(path: Path = REGRESSOR) -> Regressor:
         BundleError: a file is missing, damaged or not what it should be.
     """
     try:
-        manifest = strict_json(_read(path))
+        manifest = strict_json(read_within(path, MAX_BYTES))
         weights = path.with_suffix(".npz")
-        data = _read(weights)
+        data = read_within(weights, MAX_BYTES)
         if hashlib.sha256(data).hexdigest() != manifest["sha256"]:
             raise BundleError(f"{weights} is not the file {path} lists; install moue again")
         if manifest["actions"] != list(FACE_ACTIONS):
@@ -90,14 +91,6 @@ def load_regressor(path: Path = REGRESSOR) -> Regressor:
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise BundleError(f"cannot use the tracker {path}: {one_line(error)}") from None
     return Regressor(mean, matrix)
-
-
-def _read(path: Path) -> bytes:
-    with path.open("rb") as file:
-        data = file.read(MAX_BYTES + 1)
-    if len(data) > MAX_BYTES:
-        raise BundleError(f"{path} is larger than {MAX_BYTES} bytes; install moue again")
-    return data
 
 
 def _checked(array: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.float32]:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from moue.actions import Rate, parse_fps
 from moue.errors import VideoError, reason_of
+from moue.rates import Rate, parse_fps
 from moue.video.ffmpeg import ACCURATE_RND, BICUBIC, FULL_CHROMA, Frame, open_pictures
 
 if TYPE_CHECKING:

@@ -20,7 +20,6 @@ from typing import Literal
 
 import numpy as np
 
-from moue.actions import Rate, parse_fps
 from moue.errors import OutputError
 from moue.files import (
     check_file,
@@ -32,6 +31,7 @@ from moue.files import (
     whole_file,
 )
 from moue.provenance import mark_file
+from moue.rates import Rate, parse_fps
 from moue.video.clip import CODECS, check_encoder, write_clip
 from moue.video.ffmpeg import Frame
 from moue.video.sound import Sound

@@ -6,7 +6,8 @@ import json
 
 import numpy as np
 
-from moue.actions import ACTIONS, strict_json
+from moue.actions import ACTIONS
+from moue.reading import strict_json
 from moue.wire.sample import MAX_BYTES, Received, Sample, weight
 
 VERSION = 1
