@@ -44,10 +44,8 @@ class ActionCurve:
             raise CurveError(
                 f"a curve's actions must be different names, but got {shown(list(actions))}"
             )
-        array, columns = (
-            _curve_values(values, actions),
-            by_side({name: index for index, name in enumerate(actions)}),
-        )
+        array = _curve_values(values, actions)
+        columns = by_side({name: index for index, name in enumerate(actions)})
         if tuple(columns) != actions:
             array = array[:, list(columns.values())]
         array.setflags(write=False)
