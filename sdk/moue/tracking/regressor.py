@@ -89,7 +89,9 @@ def load_regressor(path: Path = REGRESSOR) -> Regressor:
             mean = _checked(arrays["mean"], (POINTS, 3))
             matrix = _checked(arrays["weights"], (len(FACE_ACTIONS), FEATURES))
     except (ValueError, KeyError, TypeError, OSError) as error:
-        raise BundleError(f"cannot use the tracker {path}: {one_line(error)}") from None
+        raise BundleError(
+            f"cannot use the tracker {path}: {one_line(error)}; install moue again"
+        ) from None
     return Regressor(mean, matrix)
 
 
