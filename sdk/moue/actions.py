@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from numbers import Real
 from types import MappingProxyType
-from typing import Any, Protocol, TypeAlias, TypeVar, runtime_checkable
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -138,15 +139,26 @@ EXPRESSIONS: Mapping[str, Mapping[str, float]] = MappingProxyType(
 )  # fmt: skip
 
 
-@runtime_checkable
-class Weighted(Protocol):
-    """What has weights by action name: an expression."""
+@dataclass(frozen=True)
+class Pose:
+    """A named action vector, checked once; what `moue.expressions.Expression` is."""
 
-    @property
-    def weights(self) -> Mapping[str, float]: ...
+    name: str
+    weights: Mapping[str, float]
+
+    def __post_init__(self) -> None:
+        checked = {
+            name: weight_within(value, f"action {shown(name)}", least(name))
+            for name, value in self.weights.items()
+        }
+        object.__setattr__(self, "weights", MappingProxyType(by_side(checked)))
+
+    def __reduce__(self) -> tuple[type[Pose], tuple[str, dict[str, float]]]:
+        """So that it can be copied and pickled: a mapping proxy cannot."""
+        return type(self), (self.name, dict(self.weights))
 
 
-Weights: TypeAlias = Weighted | Mapping[str, float] | Sequence[float] | NDArray[Any]
+Weights: TypeAlias = Pose | Mapping[str, float] | Sequence[float] | NDArray[Any]
 
 
 def action_vector(weights: Weights, actions: Sequence[str]) -> NDArray[np.float32]:
@@ -157,10 +169,10 @@ def action_vector(weights: Weights, actions: Sequence[str]) -> NDArray[np.float3
     Raises:
         ActionError: naming the action or index that is unknown, not finite or out of range.
     """
-    if isinstance(weights, Weighted):
-        weights = weights.weights
     if isinstance(weights, Mapping):
-        return _named_vector(checked(weights), actions)
+        weights = Pose("", weights)
+    if isinstance(weights, Pose):
+        return _named_vector(weights.weights, actions)
     try:
         vector = np.asarray(weights)
     except (ValueError, TypeError, OverflowError) as error:
@@ -200,16 +212,6 @@ def unknown_action(name: object, actions: Sequence[str]) -> ActionError:
     known = [*(both for both in SIDES if set(SIDES[both]) <= set(actions)), *actions]
     return ActionError(
         f"unknown action {shown(name)}{suggest(str(name), known)} (moue actions lists them)"
-    )
-
-
-def checked(weights: Mapping[str, Any]) -> dict[str, float]:
-    """Weights by action name, each from `least` to 1, by side; raises ActionError for any other."""
-    return by_side(
-        {
-            name: weight_within(value, f"action {shown(name)}", least(name))
-            for name, value in weights.items()
-        }
     )
 
 

@@ -14,7 +14,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -24,9 +23,9 @@ from moue.actions import (
     ACTIONS,
     EXPRESSIONS,
     SIDES,
+    Pose,
     Weights,
     action_vector,
-    checked,
     least,
     weight_within,
 )
@@ -44,7 +43,7 @@ log = logging.getLogger("moue")
 
 
 @dataclass(frozen=True)
-class Expression:
+class Expression(Pose):
     """A named action vector; raises ActionError for a weight that is no number or out of range.
 
     Attributes:
@@ -52,16 +51,6 @@ class Expression:
         weights: weight by action, from `least` to 1, at degree 1; an action left out weighs 0. A
             name given without its side, such as `mouthSmile`, is here as two.
     """
-
-    name: str
-    weights: Mapping[str, float]
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "weights", MappingProxyType(checked(self.weights)))
-
-    def __reduce__(self) -> tuple[type[Expression], tuple[str, dict[str, float]]]:
-        """So that it can be copied and pickled: a mapping proxy cannot."""
-        return Expression, (self.name, dict(self.weights))
 
     def at(self, degree: float) -> dict[str, float]:
         """The weights at one degree in [0, 1]: `a = degree · expression`."""
