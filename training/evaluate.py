@@ -17,32 +17,28 @@ import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
 from scipy.stats import spearmanr
-from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from tqdm import tqdm
 
-from moue import Animator, Portrait, expression, kernels, mark
+from moue import Animator, Portrait, expression
 from moue.actions import ACTIONS, EXPRESSIONS, HEAD_TURNS, action_vector, turns
 from moue.expressions import Expression
 from training.control import HEADLINE, Control, draw_matrix, is_own, is_turn, measure, way_of
 from training.data.faces import FaceCrop, load_faces, prepare
-from training.data.sources import align, make_teacher, pair_degree, smile_shown
+from training.data.sources import held_out_neutral, make_teacher, smile_shown
 from training.data.view import View, composed
 from training.intact import difference_outside, motion_of_rims
+from training.likeness import DEGREES, best_likeness, similarity, smile_target, unevenness
 from training.scores import BlendshapeScorer
-from training.teacher.head import carried
+from training.sheets import VIEW, draw_each_action, draw_sheet, draw_strip, in_bytes, look
 from training.teacher.render import FaceFit, Teacher
 from training.teacher.turn import Turner
 
-DEGREES = tuple(k / 10 for k in range(11))
 TURNS = {f"{name} {way:+g}": turn for turn in turns(ACTIONS) for name, way in turn.items()}
 # Actions apart from those that an expression brings along: what was learned together must come singly.
 _CLOSED_SMILE = {"mouthSmile": 1.0, "cheekSquint": 0.8, "eyeSquint": 0.5}
@@ -52,9 +48,6 @@ MIXES: dict[str, dict[str, float]] = {
     "jaw open, brows down": {"jawOpen": 0.6, "browDown": 1.0},
 }
 CONTROL_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
-STRIP = 12  # frames
-ACROSS = 9  # actions in a row
-VIEW = 384  # px a side at which faces are scored and compared, but with other photographs
 # What a plain warp of the same faces' kind raised each score by, at degree 1: the yardstick.
 FIRST_WARP: dict[str, dict[str, float]] = {
     "happy": {"mouthSmile": 0.83},
@@ -115,7 +108,7 @@ class TaughtFace:
         moved = self.teacher.move(self.fit, asked)
         made = self.teacher.render(self.fit, asked, view.to_layer, VIEW, moved)
         made = self.turner.layers(made, self.fit, moved, asked, view.to_layer)
-        return _bytes(composed(self.own, made)), made.face > 0
+        return in_bytes(composed(self.own, made)), made.face > 0
 
 
 class Evaluation:
@@ -288,45 +281,6 @@ def evaluate_control(animator: Animator, faces: list[FaceCrop], data: Path) -> C
     return measure(names, CONTROL_WEIGHTS, per_face)
 
 
-def look(portrait: Portrait, frame: NDArray[np.uint8], side: int = VIEW) -> NDArray[np.uint8]:
-    """The face square of a frame, uint8 [side, side, 3]."""
-    square = kernels.preprocess(frame, portrait.faces[0].square.to_photo(), side)
-    return _bytes(square.transpose(1, 2, 0))
-
-
-def similarity(
-    a: NDArray[np.uint8], b: NDArray[np.uint8], where: NDArray[np.bool_]
-) -> tuple[float, float]:
-    """SSIM and PSNR (dB) of two pictures uint8 [H, W, 3] inside a region."""
-    _, ssim = structural_similarity(a, b, channel_axis=2, full=True)
-    return float(ssim[where].mean()), float(peak_signal_noise_ratio(a[where], b[where]))
-
-
-def unevenness(frames: Sequence[NDArray[np.uint8]]) -> float:
-    """How even a ramp is: the largest mean change from one frame to the next, over the median one."""
-    steps = [float(np.abs(b.astype(int) - a).mean()) for a, b in pairwise(frames)]
-    return max(steps) / max(float(np.median(steps)), 1e-9)
-
-
-def smile_target(
-    neutral: FaceCrop, smile: FaceCrop, view: View, fit: Any
-) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """The real smile laid on the neutral photo, uint8 [S, S, 3], and where the face is in it."""
-    _, to_neutral = align(smile, neutral)
-    real = view.resample(smile.photo, to_neutral)
-    hull = cv2.convexHull(carried(fit.points, view.to_layer).astype(np.int32))
-    return real, np.asarray(cv2.fillConvexPoly(np.zeros(real.shape[:2], np.uint8), hull, (1,))) > 0
-
-
-def best_likeness(
-    views: Sequence[NDArray[np.uint8]], real: NDArray[np.uint8], inside: NDArray[np.bool_]
-) -> tuple[float, float, float]:
-    """SSIM to a photograph of the first of eleven degrees and of the best, and that degree."""
-    each = [similarity(shown, real, inside)[0] for shown in views]
-    best = int(np.argmax(each))
-    return each[0], each[best], DEGREES[best]
-
-
 def figures(
     scores: dict[str, list[list[dict[str, float]]]],
 ) -> tuple[dict[str, dict[str, float]], list[dict[str, Any]]]:
@@ -357,70 +311,6 @@ def figures(
     return rises, rows
 
 
-def draw_strip(animator: Animator, photo: Path | NDArray[np.uint8], path: Path) -> None:
-    """Twelve frames of a straight rise to `happy`."""
-    degrees = np.linspace(0, 1, STRIP)
-    portrait = animator.prepare(photo)
-    frames = animator.frames(portrait, expression("happy").degrees(degrees.tolist()))
-    draw_sheet([[look(portrait, f) for f in frames]], [f"{d:.2f}" for d in degrees], path)
-
-
-def draw_each_action(animator: Animator, photo: Path | NDArray[np.uint8], path: Path) -> None:
-    """One face and every action at 1, named."""
-    portrait = animator.prepare(photo)
-    frames = animator.frames(portrait, [{name: 1.0} for name in animator.actions])
-    shown = [look(portrait, frame) for frame in frames]
-    lines = [slice(k, k + ACROSS) for k in range(0, len(shown), ACROSS)]
-    names = [animator.actions[line] for line in lines]
-    draw_sheet([shown[line] for line in lines], [""] * ACROSS, path, names)
-
-
-def draw_sheet(
-    rows: Sequence[Sequence[NDArray[np.uint8]]],
-    titles: Sequence[str],
-    path: Path,
-    names: Sequence[Sequence[str]] = (),
-) -> None:
-    """Rows of square pictures under their columns' titles, as one marked picture; names in the cells."""
-    cell, bar = 224, 22
-    sheet = Image.new("RGB", (cell * len(titles), bar + cell * len(rows)), "white")
-    pen = ImageDraw.Draw(sheet)
-    for column, title in enumerate(titles):
-        pen.text((column * cell + 6, 5), title, fill="black")
-    for line, row in enumerate(rows):
-        for column, shown in enumerate(row):
-            picture = Image.fromarray(shown).resize((cell, cell), Image.Resampling.LANCZOS)
-            sheet.paste(picture, (column * cell, bar + line * cell))
-    for line, named in enumerate(names):
-        for column, name in enumerate(named):
-            where = (column * cell + 6, bar + line * cell + 5)
-            pen.text(where, name, fill="black", stroke_width=2, stroke_fill="white")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(path)
-    mark(path)
-
-
-def held_out_neutral(
-    faces: list[FaceCrop], most: int
-) -> tuple[list[FaceCrop], dict[str, FaceCrop]]:
-    """Held-out faces at rest, in the order of their names, and the smiling photos that go with them."""
-    kept = [face for face in faces if face.held_out]
-    smiles = {face.identity: face for face in kept if face.name.endswith("_smile")}
-    neutral = [
-        face
-        for face in kept
-        if not face.name.endswith("_smile")
-        and not face.name.startswith("official")
-        and face.scores.get("mouthSmileLeft", 0.0) < 0.3
-    ]
-    smiles = {
-        face.identity: smiles[face.identity]
-        for face in neutral
-        if face.identity in smiles and pair_degree(face, smiles[face.identity]) > 0.25
-    }
-    return neutral[:most], smiles
-
-
 def _sideless(name: str) -> str:
     return name.removesuffix("Left").removesuffix("Right")
 
@@ -434,10 +324,6 @@ def _score(scores: dict[str, float], name: str) -> float:
     """Mean of both sides; NaN where the face was not found."""
     found = [score for key, score in scores.items() if is_own(key, name)]
     return float(np.mean(found)) if found else float("nan")
-
-
-def _bytes(picture: NDArray[np.float32]) -> NDArray[np.uint8]:
-    return np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
 
 
 def main() -> None:

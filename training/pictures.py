@@ -19,7 +19,7 @@ from skimage.data import astronaut
 from moue import Animator, Portrait, expression
 from moue.actions import EXPRESSIONS
 from moue.video import write_frames
-from training.evaluate import draw_sheet, look
+from training.sheets import draw_sheet, look
 
 CLIP_SIZE, CLIP_FPS, SECONDS_EACH = 288, 20, 1.4
 ACTIONS = (

@@ -56,19 +56,13 @@ from training.data.clips import (
     prepare_clips,
 )
 from training.data.faces import load_faces, prepare
-from training.data.sources import make_teacher
+from training.data.sources import held_out_neutral, make_teacher
 from training.data.view import View, composed
-from training.evaluate import (
-    DEGREES,
-    best_likeness,
-    draw_sheet,
-    held_out_neutral,
-    smile_target,
-    unevenness,
-)
 from training.generator import INPUT_SIZE, EdgeGenerator
+from training.likeness import DEGREES, best_likeness, smile_target, unevenness
 from training.losses import LossWeights
 from training.paper import PaperGenerator
+from training.sheets import draw_sheet
 from training.teacher.head import IBUG68
 from training.tracker import Measure
 from training.train import DELTA, make_generator

@@ -11,7 +11,7 @@ from PIL import Image
 from tests.training import trees
 from training import report
 from training.config import PRESETS, TrainConfig
-from training.evaluate import DEGREES
+from training.likeness import DEGREES
 from training.losses import LossWeights
 from training.report import STILL, TRUE, Case, load_run, measure, table
 from training.tracker import Measure

@@ -14,6 +14,7 @@ from training.data.sources import (
     PortraitSource,
     SmileSource,
     draw_actions,
+    held_out_neutral,
     pair_degree,
 )
 from training.data.view import Sample, View
@@ -246,3 +247,27 @@ def test_crops_keep_256_of_289_pixels_somewhere_in_the_square():
     np.testing.assert_allclose(seen, np.rint(seen), atol=1e-6)
     assert np.rint(np.min(seen, 0)).tolist() == [0, 0]
     assert np.rint(np.max(seen, 0)).tolist() == [33, 33]
+
+
+def face_crop(name: str, smile: float, held_out: bool = True) -> FaceCrop:
+    blank = np.zeros((4, 4, 3), np.uint8)
+    scores = {"mouthSmileLeft": smile, "mouthSmileRight": smile}
+    identity = name.rsplit("_", 1)[0]
+    return FaceCrop(
+        name, identity, held_out, blank, Square(32, 32, 20, 0.3), np.zeros((478, 3)), scores
+    )
+
+
+def test_only_people_held_out_and_at_rest_are_measured():
+    faces = [
+        face_crop("london_1_neutral", 0.0),
+        face_crop("london_1_smile", 0.8),
+        face_crop("london_2_neutral", 0.0),
+        face_crop("london_2_smile", 0.1),  # hardly a smile
+        face_crop("london_3_neutral", 0.0, held_out=False),
+        face_crop("official_4", 0.0),
+        face_crop("synth_5", 0.6),
+    ]
+    neutral, smiles = held_out_neutral(faces, 10)
+    assert [face.name for face in neutral] == ["london_1_neutral", "london_2_neutral"]
+    assert list(smiles) == ["london_1"]

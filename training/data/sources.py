@@ -199,6 +199,27 @@ def smiling_pairs(faces: Sequence[FaceCrop]) -> list[tuple[FaceCrop, FaceCrop]]:
     ]
 
 
+def held_out_neutral(
+    faces: list[FaceCrop], most: int
+) -> tuple[list[FaceCrop], dict[str, FaceCrop]]:
+    """Held-out faces at rest, in the order of their names, and the smiling photos that go with them."""
+    kept = [face for face in faces if face.held_out]
+    smiles = {face.identity: face for face in kept if face.name.endswith("_smile")}
+    neutral = [
+        face
+        for face in kept
+        if not face.name.endswith("_smile")
+        and not face.name.startswith("official")
+        and face.scores.get("mouthSmileLeft", 0.0) < 0.3
+    ]
+    smiles = {
+        face.identity: smiles[face.identity]
+        for face in neutral
+        if face.identity in smiles and pair_degree(face, smiles[face.identity]) > 0.25
+    }
+    return neutral[:most], smiles
+
+
 def smile_degree(face: FaceCrop) -> float:
     """How much of a full smile a photo shows, by its measured scores, in [0, 1]."""
     shown = [face.scores.get(name, 0.0) for name in ("mouthSmileLeft", "mouthSmileRight")]
