@@ -138,8 +138,12 @@ class ActionCurve:
 def _read(path: Path) -> bytes:
     try:
         return read_within(path, MAX_CURVE_BYTES)
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise CurveError(f"cannot read the curve {path}: {reason_of(error)}") from None
+    except ValueError as error:
+        raise CurveError(
+            f"cannot read the curve {path}: {error}; write it as keys, or in several curves"
+        ) from None
 
 
 def _curve_values(values: Any, actions: tuple[str, ...]) -> NDArray[np.float32]:

@@ -124,7 +124,11 @@ HAPPY = ["--expression", "happy"]
         ([*HAPPY, "--threads", "-1"], 2, "threads must be"),
         ([*HAPPY, "--threads", "99999999"], 2, "threads must be 0 (all cores) … 1024"),
         ([*HAPPY, "--threads", "9" * 30], 2, "threads must be 0 (all cores) … 1024"),
-        (["--curve", "/dev/zero"], 1, "cannot read the curve /dev/zero: it is larger than 64 MB"),
+        (
+            ["--curve", "/dev/zero"],
+            1,
+            "cannot read the curve /dev/zero: it is larger than 64 MB; write it as keys",
+        ),
         (["--curve", "{\udcff"], 1, "a curve must be JSON"),
         ([*HAPPY, "--device", "gpu"], 2, "device must be auto, cpu, cuda"),
         ([*HAPPY, "--runtime", "torch"], 2, "runtime must be auto"),
