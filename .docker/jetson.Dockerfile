@@ -13,10 +13,11 @@ RUN apt-get update \
 ENV PATH=/usr/local/cuda/bin:$PATH
 
 # What moue needs, but for MediaPipe's own requirements: JAX alone is larger than all the rest.
+# Later cuda-bindings bring CUDA's runtime 12.9 with them, for which JetPack 6's driver may be too old.
 RUN python3 -m pip install --no-cache-dir \
       "absl-py" "attrs" "flatbuffers" "protobuf>=4.25,<5" \
       "numpy>=1.26" "onnxruntime>=1.20" "onnx>=1.16" "pillow>=10.3" "av>=17" \
-      "cuda-bindings>=12.9.1,<13" \
+      "cuda-bindings>=12.8,<12.9" \
  && python3 -m pip install --no-cache-dir --no-deps "mediapipe>=0.10.18,<=0.10.21"
 
 COPY CMakeLists.txt LICENSE README.md pyproject.toml /moue/

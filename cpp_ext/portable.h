@@ -15,12 +15,13 @@
 
 namespace moue {
 
-// The pointer itself, kept in a register: a device's compiler would rather add up its parts again
-// at every load in a loop.
+// The pointer itself, of global memory, kept in a register: a device's compiler would rather add up its
+// parts again at every load in a loop. Nor would it know any more which memory that is.
 template <class T>
 MOUE_PORTABLE T* kept(T* pointer) {
 #ifdef __CUDA_ARCH__
   asm("" : "+l"(pointer));
+  __builtin_assume(__isGlobal(pointer));
 #endif
   return pointer;
 }

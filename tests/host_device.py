@@ -34,6 +34,9 @@ class HostDevice:
     def held(self):
         return self.lock
 
+    def when_free(self, work: Callable[[], None]) -> None:
+        work()
+
     def has(self, address: int) -> bool:
         return True
 

@@ -56,6 +56,19 @@ def test_every_kernel_is_there_for_every_architecture():
     assert fatbins(Path(core.__file__).read_bytes()).count(architectures) >= len(KERNELS)
 
 
+@pytest.mark.parametrize("kernel", sorted(KERNELS))
+def test_every_load_and_store_knows_its_memory(kernel, tmp_path):
+    """One that does not has to be told apart by the device, each time."""
+    nvcc = shutil.which("nvcc")
+    if nvcc is None:
+        pytest.skip("there is no nvcc")
+    sources, made = Path(__file__).parents[2] / "cpp_ext", tmp_path / "kernel.ptx"
+    options = ["-std=c++17", "-arch=compute_87", "-ptx", "-I", str(sources), "-o", str(made)]
+    subprocess.run([nvcc, *options, str(sources / f"{kernel}.cu")], check=True)
+    kinds = set(re.findall(r"\b(?:ld|st)\.(\w+)", made.read_text()))
+    assert {"global", "param"} <= kinds <= {"global", "param", "shared", "const"}
+
+
 def test_the_library_needs_no_driver_to_be_loaded():
     if shutil.which("readelf") is None:
         pytest.skip("there is no readelf")

@@ -22,25 +22,55 @@ def test_wrong_index(device):
 
 
 class Driver:
-    """The CUDA runtime of a machine with three GPUs, as far as a device's being current goes."""
+    """CUDA's runtime and driver of a machine with three GPUs, as far as a device's being current goes.
+
+    A GPU has a context as soon as it has been current; `now` is whose the thread is in, if any's.
+    """
 
     cudaMemoryType = SimpleNamespace(cudaMemoryTypeDevice=2, cudaMemoryTypeManaged=3)
+    cudaDeviceAttr = SimpleNamespace(cudaDevAttrIntegrated=18)
 
     def __init__(self) -> None:
-        self.now, self.freed_on, self.memory = 0, [], {}
+        self.now, self.shares_memory = None, False
+        self.with_context, self.freed_on, self.events, self.memory = set(), [], [], {}
 
     def cudaGetDeviceCount(self):
         return 0, 3
 
-    def cudaGetDevice(self):
-        return 0, self.now
+    def cudaDeviceGetAttribute(self, which, index):
+        return 0, self.shares_memory
 
     def cudaSetDevice(self, index):
         self.now = index
+        self.with_context.add(index)
+        return (0,)
+
+    def cuCtxGetCurrent(self):
+        return 0, self.now
+
+    def cuCtxSetCurrent(self, context):
+        self.now = context
         return (0,)
 
     def cudaStreamCreateWithFlags(self, flags):
         return 0, 100 + self.now
+
+    def cudaStreamDestroy(self, stream):
+        return (0,)
+
+    def cudaEventCreateWithFlags(self, flags):
+        self.events.append((flags, self.now))
+        return 0, len(self.events)
+
+    def cudaEventRecord(self, event, stream):
+        return (0,)
+
+    def cudaEventSynchronize(self, event):
+        assert self.now is not None
+        return (0,)
+
+    def cudaEventDestroy(self, event):
+        return (0,)
 
     def cudaMalloc(self, size):
         self.memory[4096 + len(self.memory)] = SimpleNamespace(type=2, device=self.now)
@@ -57,20 +87,59 @@ class Driver:
 @pytest.fixture
 def driver(monkeypatch):
     driver = Driver()
-    monkeypatch.setattr("moue.runtimes.device._cuda_runtime", lambda: driver)
+    monkeypatch.setattr("moue.runtimes.device._cuda_module", lambda name: driver)
     return driver
 
 
-def test_a_thread_has_its_own_device_back(driver):
+@pytest.mark.parametrize("before", [None, 0])
+def test_a_thread_has_its_own_context_back(driver, before):
+    driver.now = before
     device = CudaDevice(2)
-    assert (device.stream, driver.now) == (102, 0)
+    assert (device.stream, driver.now) == (102, before)
     device.free(device.allocate(8))
-    assert (driver.freed_on, driver.now) == ([2], 0)
+    device.wait(device.mark())
+    assert (driver.freed_on, driver.now) == ([2], before)
     with device.held():
         with device.held():
             assert driver.now == 2
         assert driver.now == 2
-    assert driver.now == 0
+    assert driver.now == before
+    assert driver.with_context == {2}  # and no other GPU has lost memory to one
+
+
+@pytest.mark.parametrize(("shares_memory", "flags"), [(False, 2), (True, 3)])
+def test_who_waits_for_a_board_leaves_its_core_to_others(driver, shares_memory, flags):
+    driver.shares_memory = shares_memory
+    CudaDevice(1).mark()
+    assert driver.events == [(flags, 1)]
+
+
+def test_what_a_finaliser_leaves_is_done_by_whoever_has_the_device(driver):
+    device, done = CudaDevice(1), []
+    device.when_free(lambda: done.append(driver.now))
+    assert done == [1]
+
+    def elsewhere() -> None:
+        device.when_free(lambda: done.append("later"))
+
+    with device.held():
+        thread = threading.Thread(target=elsewhere)
+        thread.start()
+        thread.join(5)
+        assert not thread.is_alive()
+        assert done == [1]
+    assert done == [1, "later"]
+
+
+def test_what_fails_later_harms_nobody(driver):
+    def fail() -> None:
+        raise RuntimeUnavailableError("CUDA: out of order")
+
+    device, done = CudaDevice(1), []
+    device._left.append(fail)
+    device._left.append(lambda: done.append(1))
+    device.close()
+    assert done == [1]
 
 
 def test_all_who_use_a_device_take_turns(driver):
@@ -117,7 +186,7 @@ def test_a_device_that_is_not_there_is_refused_with_the_reason():
 @pytest.mark.parametrize(
     ("status", "driver", "remedy"),
     [
-        ("cudaErrorInsufficientDriver", 12060, "driver speaks CUDA 12: pip install 'cuda-bind"),
+        ("cudaErrorInsufficientDriver", 12060, r"driver speaks CUDA 12\.6: pip install 'cuda-bind"),
         ("cudaErrorInsufficientDriver", 0, "--device cpu works without a GPU"),
         ("cudaErrorMemoryAllocation", 13000, "use a smaller photo or --batch"),
     ],
@@ -127,5 +196,23 @@ def test_a_failing_call_says_what_helps(monkeypatch, status, driver, remedy):
     failed = getattr(runtime.cudaError_t, status)
     monkeypatch.setattr(runtime, "cudaGetDeviceCount", lambda: (failed, None))
     monkeypatch.setattr(runtime, "cudaDriverGetVersion", lambda: (0, driver))
+    with pytest.raises(RuntimeUnavailableError, match=remedy):
+        CudaDevice()
+
+
+@pytest.mark.parametrize(
+    ("own", "driver", "remedy"),
+    [
+        (13000, 12060, r"CUDA 12\.6: pip install 'cuda-bindings==12\.\*'"),
+        (12090, 12060, r"CUDA 12\.6: pip install 'cuda-bindings==12\.8\.\*'"),
+        (13020, 13000, r"CUDA 13\.0: update it"),
+    ],
+)
+def test_a_driver_that_is_too_old_is_told_what_suits_it(monkeypatch, own, driver, remedy):
+    runtime = pytest.importorskip("cuda.bindings.runtime")
+    failed = runtime.cudaError_t.cudaErrorInsufficientDriver
+    monkeypatch.setattr(runtime, "cudaGetDeviceCount", lambda: (failed, None))
+    monkeypatch.setattr(runtime, "cudaDriverGetVersion", lambda: (0, driver))
+    monkeypatch.setattr(runtime, "cudaRuntimeGetVersion", lambda: (0, own))
     with pytest.raises(RuntimeUnavailableError, match=remedy):
         CudaDevice()

@@ -27,6 +27,13 @@ def test_dlpack_shows_the_same_memory(dtype, shape):
     assert np.shares_memory(shown, values)
 
 
+@pytest.mark.parametrize("asked", [{"copy": True}, {"dl_device": (CUDA, 0)}])
+def test_dlpack_hands_out_nothing_else(asked):
+    with pytest.raises(BufferError, match="frames are handed out as they are"):
+        on_host(np.zeros(3)).__dlpack__(**asked)
+    assert not device_array._handed_out
+
+
 def test_dlpack_keeps_the_owner_until_the_consumer_is_done():
     class Owner:
         pass

@@ -233,6 +233,30 @@ def test_frames_can_stay_on_the_device(animator, portrait, device, loop_of):
         np.testing.assert_array_equal(np.asarray(frame), other)
 
 
+def test_frames_that_stay_there_take_no_pinned_memory(animator, portrait, device, loop_of):
+    pinned = []
+    device.allocate_pinned = lambda size: pinned.append(size) or device.allocate(size)
+    for _ in loop_of(portrait, 2).frames_on_device(in_batches(curve(animator, 4), 2)):
+        pass
+    assert set(pinned) == {4 * 2 * len(animator.actions)}
+
+
+def test_room_that_cannot_grow_is_none(animator, device):
+    graph = HostGraph(animator, device, {"photo": ("frames", 4, 4)})
+    graph.room("photo", 1)
+
+    def none_left(size):
+        raise RuntimeUnavailableError("CUDA: out of memory")
+
+    allocate, device.allocate = device.allocate, none_left
+    with pytest.raises(RuntimeUnavailableError, match="out of memory"):
+        graph.room("photo", 8)
+    device.allocate = allocate
+    assert graph.room("photo", 1) in device.memory
+    graph.close()
+    device.assert_all_given_back()
+
+
 def test_a_device_without_room_keeps_nothing(animator, portrait, device):
     allocate, sizes = device.allocate, []
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -32,7 +33,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     What was opened is listed.
     """
     opened: list[tuple[str, str]] = []
-    found = SimpleNamespace(gpu=Gpu(0, "86", "1", "A GPU"), close=lambda: None)
+    found = {"gpu": Gpu(0, "86", "1", "A GPU"), "current": nullcontext, "close": lambda: None}
     trt = TensorRt(SimpleNamespace(__version__="10.3.0"), "tensorrt")
 
     def opens(name: str) -> Any:
@@ -40,7 +41,9 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
 
     monkeypatch.setattr("moue.kernels.cuda_devices", lambda: ["a GPU"])
     monkeypatch.setattr("moue.kernels.check_cuda", lambda index: None)
-    monkeypatch.setattr("moue.runtimes.device.CudaDevice", lambda index: found)
+    monkeypatch.setattr(
+        "moue.runtimes.device.CudaDevice", lambda index: SimpleNamespace(**found, index=index)
+    )
     monkeypatch.setattr("moue.runtimes.trt_import.import_tensorrt", lambda: trt)
     for name, runtime in (
         ("tensorrt", SimpleNamespace(TensorRtRuntime=opens("tensorrt"))),

@@ -299,6 +299,14 @@ def test_a_photo_on_the_device_is_prepared_from_there(
         animator.prepare(there)
 
 
+def test_a_shape_that_is_refused_is_named(trt, tiny_bundle: Path, monkeypatch) -> None:
+    with tensorrt.TensorRtRuntime(load_bundle(tiny_bundle)) as gpu:
+        monkeypatch.setattr(Context, "set_input_shape", lambda *_: False)
+        for _ in range(2):  # nothing is kept that would run with other shapes
+            with pytest.raises(RuntimeUnavailableError, match=r"TensorRT refuses photo in \(1, 3"):
+                gpu.encode(np.zeros((1, 3, SIZE, SIZE), np.float32))
+
+
 def test_an_engine_that_does_not_load_says_so(trt, tiny_bundle: Path) -> None:
     trt.module.Runtime = lambda logger: SimpleNamespace(deserialize_cuda_engine=lambda plan: None)
     with pytest.raises(

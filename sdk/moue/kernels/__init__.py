@@ -213,7 +213,7 @@ def cuda_devices() -> list[str]:
 
 
 def check_cuda(device: int) -> None:
-    """Whether the kernels run on a CUDA device, by its index.
+    """Whether the kernels run on a CUDA device, by its index; it becomes the calling thread's.
 
     Raises:
         RuntimeError: they do not, as they were not compiled for it; the message says so.

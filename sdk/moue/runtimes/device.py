@@ -8,8 +8,9 @@ from __future__ import annotations
 import gc
 import importlib
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from moue.errors import RuntimeUnavailableError, UsageError, one_line
 
 HOW = "--device cpu works without a GPU"
+BLOCKING, UNTIMED = 1, 2  # flags of an event: who waits for it sleeps; it tells no time
 # By index: what is recorded on one stream of a device is lost when a thread waits for all of the device.
 _locks: dict[int, threading.RLock] = {}
 
@@ -38,6 +40,7 @@ class Device(Protocol):
 
     def current(self) -> AbstractContextManager[Any]: ...
     def held(self) -> AbstractContextManager[Any]: ...
+    def when_free(self, work: Callable[[], None]) -> None: ...
 
     def allocate(self, size: int) -> int: ...
     def free(self, address: int) -> None: ...
@@ -79,26 +82,31 @@ class CudaDevice:
     """
 
     def __init__(self, index: int = 0) -> None:
-        self._cuda = _cuda_runtime()
+        self._cuda, self._contexts = _cuda_runtime(), _cuda_module("driver")
         count = self._call("cudaGetDeviceCount")
         if not 0 <= index < count:
             raise RuntimeUnavailableError(f"there is no cuda:{index}, only {count} CUDA devices")
         self.index = index
         self.name = f"cuda:{index}"
         self._lock = _locks.setdefault(index, threading.RLock())
+        self._left: deque[Callable[[], None]] = deque()
         with self.current():  # a stream of its own, which the default one does not wait for
             self.stream: int | None = int(self._call("cudaStreamCreateWithFlags", 1))
         self._marks: list[Any] = []
+        # One that shares the host's memory is slow enough that waiting should leave a core to others.
+        shared = self._attribute("cudaDevAttrIntegrated")
+        self._event = UNTIMED | (BLOCKING if shared else 0)
 
     @contextmanager
     def current(self) -> Iterator[None]:
-        """Makes this the calling thread's device, and then the one that was."""
-        before = self._call("cudaGetDevice")
+        """Makes this the calling thread's device, and then what was: to set a device by its number
+        would give a context, and the memory it takes, to one that nobody uses."""
+        _, before = self._contexts.cuCtxGetCurrent()
         self._call("cudaSetDevice", self.index)
         try:
             yield
         finally:
-            self._call("cudaSetDevice", before)
+            self._contexts.cuCtxSetCurrent(before)
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -109,17 +117,29 @@ class CudaDevice:
         """
         with self._lock, self.current():
             yield
+        self._do_what_is_left()
+
+    def when_free(self, work: Callable[[], None]) -> None:
+        """Has work done now, or by whoever has the device, when they are done with it.
+
+        For finalisers: they run in any thread, whatever it holds, and must not wait for another.
+        """
+        self._left.append(work)
+        self._do_what_is_left()
+
+    def _do_what_is_left(self) -> None:
+        while self._left and self._lock.acquire(blocking=False):
+            try:  # another thread may have taken the last; what ails the device shows elsewhere
+                with suppress(IndexError, RuntimeUnavailableError), self.current():
+                    self._left.popleft()()
+            finally:
+                self._lock.release()
 
     @property
     def gpu(self) -> Gpu:
         """What engines for it depend on."""
-        attribute = self._cuda.cudaDeviceAttr
         major, minor = (
-            self._call("cudaDeviceGetAttribute", which, self.index)
-            for which in (
-                attribute.cudaDevAttrComputeCapabilityMajor,
-                attribute.cudaDevAttrComputeCapabilityMinor,
-            )
+            self._attribute(f"cudaDevAttrComputeCapability{part}") for part in ("Major", "Minor")
         )
         model = bytes(self._call("cudaGetDeviceProperties", self.index).name)
         driver = str(self._call("cudaDriverGetVersion"))
@@ -153,13 +173,18 @@ class CudaDevice:
 
     def mark(self) -> Any:
         """The point in the stream that work has been given up to."""
-        event = self._marks.pop() if self._marks else self._call("cudaEventCreateWithFlags", 2)
-        self._call("cudaEventRecord", event, self.stream)
+        with self.current():
+            if self._marks:
+                event = self._marks.pop()
+            else:
+                event = self._call("cudaEventCreateWithFlags", self._event)
+            self._call("cudaEventRecord", event, self.stream)
         return event
 
     def wait(self, mark: Any) -> None:
         """Returns when all before the mark is done; the mark is used up."""
-        self._call("cudaEventSynchronize", mark)
+        with self.current():
+            self._call("cudaEventSynchronize", mark)
         self._marks.append(mark)
 
     def synchronize(self) -> None:
@@ -215,10 +240,15 @@ class CudaDevice:
         return int(total) - int(free)
 
     def close(self) -> None:
+        self._do_what_is_left()
         for mark in self._marks:
             self._call("cudaEventDestroy", mark)
         self._marks.clear()
         self._call("cudaStreamDestroy", self.stream)
+
+    def _attribute(self, name: str) -> int:
+        which = getattr(self._cuda.cudaDeviceAttr, name)
+        return int(self._call("cudaDeviceGetAttribute", which, self.index))
 
     def _call(self, name: str, *arguments: Any) -> Any:
         return _call(self._cuda, name, *arguments)
@@ -264,8 +294,12 @@ def cuda_index(device: str) -> int:
 
 
 def _cuda_runtime() -> Any:
+    return _cuda_module("runtime")
+
+
+def _cuda_module(name: str) -> Any:
     try:
-        return importlib.import_module("cuda.bindings.runtime")
+        return importlib.import_module(f"cuda.bindings.{name}")
     except (ImportError, OSError, RuntimeError) as error:
         raise RuntimeUnavailableError(
             f"cuda-bindings does not import ({one_line(error)}); pip install cuda-bindings"
@@ -285,10 +319,17 @@ def _call(cuda: Any, name: str, *arguments: Any) -> Any:
 
 
 def _remedy(cuda: Any, status: Any) -> str:
-    _, version = cuda.cudaDriverGetVersion()
-    if status == cuda.cudaError_t.cudaErrorInsufficientDriver and version:
-        major = version // 1000
-        return f"the driver speaks CUDA {major}: pip install 'cuda-bindings=={major}.*'"
+    _, driver = cuda.cudaDriverGetVersion()
+    if status == cuda.cudaError_t.cudaErrorInsufficientDriver and driver:
+        major, speaks = (
+            driver // 1000,
+            f"the driver speaks CUDA {driver // 1000}.{driver % 1000 // 10}",
+        )
+        if major != cuda.cudaRuntimeGetVersion()[1] // 1000:
+            return f"{speaks}: pip install 'cuda-bindings=={major}.*'"
+        if major == 12:  # Jetson's: later bindings have a runtime of their own, with more demands
+            return f"{speaks}: pip install 'cuda-bindings==12.8.*'"
+        return f"{speaks}: update it"
     if status == cuda.cudaError_t.cudaErrorMemoryAllocation:
         return "use a smaller photo or --batch, or free memory on the GPU"
     return HOW

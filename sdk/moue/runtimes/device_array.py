@@ -136,8 +136,17 @@ class DeviceArray:
     def __dlpack_device__(self) -> tuple[int, int]:
         return (CPU, 0) if self.index is None else (CUDA, self.index)
 
-    def __dlpack__(self, *, stream: int | None = None, **_: object) -> Any:
-        """A capsule in DLPack's first form, which every consumer takes."""
+    def __dlpack__(
+        self,
+        *,
+        stream: int | None = None,
+        dl_device: tuple[int, int] | None = None,
+        copy: bool | None = None,
+        **_: object,
+    ) -> Any:
+        """A capsule in DLPack's first form, which every consumer takes; of this memory, never a copy."""
+        if copy or dl_device not in (None, self.__dlpack_device__()):
+            raise BufferError("moue's frames are handed out as they are: take one, then copy it")
         shape = (ctypes.c_int64 * len(self.shape))(*self.shape)
         managed = _Managed()
         managed.tensor = _Tensor(

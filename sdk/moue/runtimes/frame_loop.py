@@ -105,9 +105,9 @@ class FrameLoop:
             self._give_back()
             raise
         size = batch * self._frame_bytes
-        self._pinned = Pool(
-            device.allocate_pinned, device.free_pinned, size + self._action_bytes, SLOTS
-        )
+        pinned = device.allocate_pinned, device.free_pinned
+        self._staging = Pool(*pinned, self._action_bytes, SLOTS)
+        self._pinned = Pool(*pinned, size, SLOTS)
         self._resident = Pool(device.allocate, device.free, size, SLOTS)
 
     def frames(self, batches: Iterable[Actions], ahead: int = 1) -> Iterator[NDArray[np.uint8]]:
@@ -119,9 +119,9 @@ class FrameLoop:
         under_way: deque[_Pending] = deque()
         try:
             for actions in batches:
-                block = self._pinned.take()
-                mark = self._submit(actions, block, block.address + self._action_bytes)
-                under_way.append(_Pending(block, mark, len(actions)))
+                block, staging = self._pinned.take(), self._staging.take()
+                mark = self._submit(actions, staging, block.address)
+                under_way.append(_Pending(block, staging, mark, len(actions)))
                 del block  # so that it can come back as soon as its frames are gone
                 if len(under_way) > ahead:
                     yield from self._finished(under_way.popleft())
@@ -137,7 +137,7 @@ class FrameLoop:
         Work that was given to any stream of the device before a frame was let go of still sees it.
         """
         for actions in batches:
-            block, staging = self._resident.take(), self._pinned.take()
+            block, staging = self._resident.take(), self._staging.take()
             with self.device.held():  # a block that came back may still be read
                 self.device.wait_for_others()
             self.device.wait(self._submit(actions, staging, block.address))
@@ -164,14 +164,12 @@ class FrameLoop:
     def stages(self) -> dict[str, Callable[[], None]]:
         """What `run` does for the first face, part by part; for measuring it."""
         face, size = self._faces[0], self.batch * self._frame_bytes
-        staging = self._pinned.take()
+        frames = self._pinned.take()
         return {
             "skip_sum": lambda: face.sum_skips(self),
             "decoder": lambda: face.decode(self),
             "compose": lambda: face.compose(self, self._photo, 0, 4, self._canvases[0]),
-            "copy": lambda: self.device.copy(
-                staging.address + self._action_bytes, self._canvases[-1], size
-            ),
+            "copy": lambda: self.device.copy(frames.address, self._canvases[-1], size),
         }
 
     def close(self) -> None:
@@ -184,8 +182,8 @@ class FrameLoop:
             finally:
                 self._replay = None
                 self._give_back()
-                self._pinned.close()
-                self._resident.close()
+                for pool in (self._staging, self._pinned, self._resident):
+                    pool.close()
 
     def _record(self) -> None:
         self._recordings -= 1
@@ -212,13 +210,13 @@ class FrameLoop:
 
     def __del__(self) -> None:
         if hasattr(self, "_resident"):
-            self.close()
+            self.device.when_free(self.close)
 
     def _finished(self, pending: _Pending) -> list[NDArray[np.uint8]]:
         self.device.wait(pending.mark)
         block = pending.block
         shape = (pending.frames, *self.shape)
-        frames = as_numpy(block.address + self._action_bytes, shape, "|u1", block)
+        frames = as_numpy(block.address, shape, "|u1", block)
         # The caller may keep frames for as long as it likes, and pinned memory is dear.
         return list(frames if self._pinned.left >= 0 else frames.copy())
 
@@ -255,9 +253,10 @@ class FrameLoop:
 
 @dataclass(frozen=True)
 class _Pending:
-    """A batch under way: where its frames will be, and how to wait for them."""
+    """A batch under way: where its frames will be, where its actions are, and how to wait for it."""
 
     block: Block
+    staging: Block
     mark: Any
     frames: int
 

@@ -74,8 +74,10 @@ class DeviceGraph(ABC):
         address, had = self._rooms.get(name, (0, 0))
         if had < size:
             if had:
+                del self._rooms[name]  # first: there may be no memory for the larger one
                 self._device.free(address)
-            self._rooms[name] = address, _ = self._device.allocate(size), size
+            address = self._device.allocate(size)
+            self._rooms[name] = address, size
         return address
 
     def close(self) -> None:

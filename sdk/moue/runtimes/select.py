@@ -6,6 +6,7 @@ import ctypes
 import logging
 import re
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, closing
 from typing import TYPE_CHECKING, NamedTuple
 
 from moue.bundle import Bundle
@@ -14,6 +15,7 @@ from moue.runtimes.base import Runtime
 from moue.runtimes.device import Gpu
 
 if TYPE_CHECKING:
+    from moue.runtimes.device import CudaDevice
     from moue.runtimes.onnxruntime import OnnxRuntime
     from moue.runtimes.trt_import import TensorRt
 
@@ -126,7 +128,8 @@ def engine_targets(device: str, capabilities: Sequence[str]) -> tuple[TensorRt, 
         return trt, [Gpu(0, name, ANY, ANY) for name in wanted]
     trt = import_tensorrt()
     try:
-        found = _open("cuda" if device == "auto" else device)
+        with _opened("cuda" if device == "auto" else device) as opened:
+            found = opened.gpu
     except RuntimeUnavailableError as error:
         raise RuntimeUnavailableError(
             f"no GPU here to build for ({error}); name what to build for, such as --sm 86"
@@ -177,13 +180,12 @@ def _on_gpu(name: str, bundle: Bundle, device: str) -> tuple[Runtime, str]:
 def _gpu(device: str) -> Gpu:
     """The CUDA device that moue's kernels would run on; raises with the reason if there is none."""
     from moue import kernels
-    from moue.runtimes.device import cuda_index
 
     try:
         kernels.cuda_devices()
-        found = _open(device)
-        kernels.check_cuda(cuda_index(device))
-        return found
+        with _opened(device) as found, found.current():
+            kernels.check_cuda(found.index)
+            return found.gpu
     except (RuntimeUnavailableError, RuntimeError) as error:
         raise RuntimeUnavailableError(
             f"no CUDA device can be used: {one_line(error)}; --device cpu works without one"
@@ -199,20 +201,17 @@ def _has_gpu() -> bool:
     except RuntimeError:
         try:
             ctypes.CDLL(DRIVER)  # without it cuda-bindings, which take long to import, see none
-            _open("cuda")
+            with _opened("cuda"):
+                pass
         except (OSError, RuntimeUnavailableError):
             return False
     return True
 
 
-def _open(device: str) -> Gpu:
+def _opened(device: str) -> AbstractContextManager[CudaDevice]:
     from moue.runtimes.device import CudaDevice, cuda_index
 
-    found = CudaDevice(cuda_index(device))
-    try:
-        return found.gpu
-    finally:
-        found.close()
+    return closing(CudaDevice(cuda_index(device)))
 
 
 def _tensorrt(gpu: Gpu) -> str:

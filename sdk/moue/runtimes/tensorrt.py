@@ -132,7 +132,10 @@ class Engine(DeviceGraph):
                 )
             for index in range(self._engine.num_io_tensors):
                 name = self._engine.get_tensor_name(index)
-                if self._engine.get_tensor_mode(name) == self._module.TensorIOMode.INPUT:
-                    context.set_input_shape(name, self._shape(name, frames))
+                if self._engine.get_tensor_mode(name) != self._module.TensorIOMode.INPUT:
+                    continue
+                shape = self._shape(name, frames)
+                if not context.set_input_shape(name, shape):
+                    raise RuntimeUnavailableError(f"TensorRT refuses {name} in {shape}")
             self._contexts[frames] = context
         return self._contexts[frames]
