@@ -19,7 +19,8 @@ from moue.crop import Face, Square
 from moue.errors import RuntimeUnavailableError
 from moue.runtimes import device
 from moue.runtimes.base import Runtime
-from moue.runtimes.select import select_runtime
+from moue.runtimes.onnxruntime_cuda import check_provider
+from moue.runtimes.select import check_tensorrt, select_runtime
 
 SCALE = 2  # the astronaut's face fills 150 px of her photo
 FACE = Face(
@@ -27,6 +28,7 @@ FACE = Face(
     np.zeros((478, 3), np.float32),
     1.0,
 )
+INSTALLED = {"tensorrt": check_tensorrt, "onnxruntime": lambda gpu: check_provider()}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -39,9 +41,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def gpu() -> Iterator[device.CudaDevice]:
     try:
         kernels.cuda_devices()
-        found = device.CudaDevice()
-    except (RuntimeError, RuntimeUnavailableError) as reason:
+    except RuntimeError as reason:
         pytest.skip(f"no GPU: {reason}")
+    found = device.CudaDevice()
     yield found
     found.close()
 
@@ -73,20 +75,19 @@ def portrait(animator, photo) -> moue.Portrait:
 
 @pytest.fixture(scope="session", params=["tensorrt", "onnxruntime", "pytorch"])
 def runtime(request, gpu, bundle) -> Iterator[Runtime]:
-    """The bundle on the GPU, by everything there that can execute it."""
-    try:
-        if request.param == "pytorch":
-            opened = _pytorch(bundle)
-        else:
-            opened = select_runtime(bundle, "cuda", request.param)
-    except RuntimeUnavailableError as reason:
-        pytest.skip(f"no {request.param} on this GPU: {reason}")
+    """The bundle on the GPU, by everything that is installed for it; what is has to work."""
+    name = request.param
+    if name == "pytorch":
+        if not pytest.importorskip("torch").cuda.is_available():
+            pytest.skip("this PyTorch was built without CUDA")
+        from benchmarks.torch_cuda import TorchRuntime
+
+        opened: Runtime = TorchRuntime(bundle, device.CudaDevice())
+    else:
+        try:
+            INSTALLED[name](gpu.gpu)
+        except RuntimeUnavailableError as reason:
+            pytest.skip(f"no {name} for this GPU: {reason}")
+        opened = select_runtime(bundle, "cuda", name)
     with opened:
         yield opened
-
-
-def _pytorch(bundle: Bundle) -> Runtime:
-    pytest.importorskip("torch")
-    from benchmarks.torch_cuda import TorchRuntime
-
-    return TorchRuntime(bundle, device.CudaDevice())

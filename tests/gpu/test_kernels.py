@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.gpu import SyntheticFace
+from benchmarks.gpu import prepared
 from moue.bundle import load_bundle
 from moue.kernels import device as kernels
 from moue.runtimes.frame_loop import FrameLoop
@@ -236,8 +236,8 @@ class Silent:
 def test_a_frame_loop_around_a_silent_decoder(gpu, tiny_bundle, batch):
     """All that moue itself gives to the stream, first as it is and then recorded."""
     bundle = load_bundle(tiny_bundle)
-    photo = np.random.default_rng(0).integers(0, 256, (90, 121, 3), np.uint8)
-    loop = FrameLoop(gpu, Silent(), bundle, photo, 2 * [SyntheticFace(bundle, 90, 121)], batch)
+    portrait = prepared(bundle, 90, 121)
+    loop = FrameLoop(gpu, Silent(), bundle, portrait.photo, 2 * portrait.faces, batch)
     actions = np.full((batch, len(bundle.actions)), 0.5, np.float32)
     eager, *replayed = list(loop.frames([actions] * 4))[::batch]
     resident = list(loop.frames_on_device([0 * actions]))

@@ -234,6 +234,11 @@ class CudaDevice:
             self._call("cudaEventDestroy", event)
         return elapsed
 
+    @property
+    def cache_bytes(self) -> int:
+        """What the device's second cache holds."""
+        return self._attribute("cudaDevAttrL2CacheSize")
+
     def memory_used(self) -> int:
         """Bytes in use on the whole device, by whomever."""
         free, total = self._call("cudaMemGetInfo")

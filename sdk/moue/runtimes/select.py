@@ -47,7 +47,7 @@ def available_runtimes() -> list[RuntimeStatus]:
     except RuntimeUnavailableError as error:
         first = RuntimeStatus("onnxruntime", False, str(error))
     try:
-        second = RuntimeStatus("tensorrt", True, _tensorrt(_gpu("cuda")))
+        second = RuntimeStatus("tensorrt", True, check_tensorrt(_gpu("cuda")))
     except RuntimeUnavailableError as error:
         second = RuntimeStatus("tensorrt", False, str(error))
     return [first, second]
@@ -139,6 +139,16 @@ def engine_targets(device: str, capabilities: Sequence[str]) -> tuple[TensorRt, 
     return trt, [found]
 
 
+def check_tensorrt(gpu: Gpu) -> str:
+    """A GPU and the TensorRT for it, in words; raises with the reason if there is none."""
+    from moue.runtimes.trt_import import import_tensorrt
+
+    trt = import_tensorrt()
+    if trt.targets:
+        _check_target(trt, gpu.compute_capability)
+    return f"{gpu} by {trt}"
+
+
 def _check(device: str, runtime: str) -> None:
     _check_device(device)
     if runtime not in ("auto", *RUNTIMES):
@@ -167,7 +177,7 @@ def _on_gpu(name: str, bundle: Bundle, device: str) -> tuple[Runtime, str]:
     """A runtime on a CUDA device, and where that is and by what, in words."""
     gpu = _gpu(device)
     if name == "tensorrt":
-        where = _tensorrt(gpu)
+        where = check_tensorrt(gpu)
         from moue.runtimes.tensorrt import TensorRtRuntime
 
         return TensorRtRuntime(bundle, device), where
@@ -212,15 +222,6 @@ def _opened(device: str) -> AbstractContextManager[CudaDevice]:
     from moue.runtimes.device import CudaDevice, cuda_index
 
     return closing(CudaDevice(cuda_index(device)))
-
-
-def _tensorrt(gpu: Gpu) -> str:
-    from moue.runtimes.trt_import import import_tensorrt
-
-    trt = import_tensorrt()
-    if trt.targets:
-        _check_target(trt, gpu.compute_capability)
-    return f"{gpu} by {trt}"
 
 
 def _onnxruntime_cuda(gpu: Gpu) -> str:
