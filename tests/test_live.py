@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -76,7 +77,7 @@ def test_every_moment_becomes_its_frame(animator, small):
 
 def test_keys(animator, small, portrait_photo, caplog):
     other = prepare(animator, portrait_photo[:, ::-1], 128, "largest")
-    puppet, screen = Puppet(1000), Screen("nxmxpxoxoq")
+    puppet, screen = Puppet(1000), Screen("nxmx xoxoq")
     stage = Live(animator, [small, other], puppet, screen)
     stage.run()
     assert len(screen.frames) == 10
@@ -140,6 +141,14 @@ def test_recordings_are_begun_and_ended_by_key(animator, small, tmp_path, caplog
     assert {path.name for path in tmp_path.iterdir()} == {"out.mp4", "out-2.mp4"}
     assert "REC" in screen.texts[0][0]
     assert "REC" not in screen.texts[2][0]
+
+
+def test_a_recording_by_key_replaces_nothing(animator, small, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("moue.mp4").write_bytes(b"mine")
+    Live(animator, [small], Puppet(60), Screen("rxxrrxx")).run()
+    assert {path.name for path in tmp_path.iterdir()} == {"moue.mp4", "moue-2.mp4", "moue-3.mp4"}
+    assert Path("moue.mp4").read_bytes() == b"mine"
 
 
 def test_a_recording_that_fails_is_said_and_the_show_goes_on(animator, small, tmp_path, caplog):

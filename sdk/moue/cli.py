@@ -30,7 +30,7 @@ from moue.curves import ActionCurve
 from moue.errors import MoueError, UsageError, one_line
 from moue.expressions import Expression, mix, remove_expression, save_expression, with_saved
 from moue.face_commands import drive, live, portrait_for, track
-from moue.files import check_file, check_unread, same_file, whole_file
+from moue.files import check_file, check_unread, whole_file
 from moue.glossary import meaning, region
 from moue.options import parser
 from moue.progress import with_progress
@@ -91,8 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def animate(arguments: argparse.Namespace) -> int:
     """`moue animate`: all that can be refused is refused before the model is loaded."""
     output = check_output(arguments.output, stills=arguments.degrees is not None)
-    if same_file(output.path, arguments.photo):
-        raise UsageError(f"-o {output.path} is the photo itself; name another file")
+    check_unread("-o", output.path, [arguments.photo])
     bundle = load_bundle(arguments.bundle)
     curve = _curve(arguments, bundle, output)
     check_rate(output, curve.fps)

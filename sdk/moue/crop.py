@@ -32,7 +32,6 @@ from moue.streams import quiet_stderr
 SQUARE_SCALE = 1.4  # side of the square, in lengths of the face oval's longer extent
 SQUARE_SHIFT = 0.06  # of that extent, downwards: an opening jaw needs the room
 
-OVAL_TOP, OVAL_CHIN = 10, 152  # face mesh vertices
 EYE_CORNERS_RIGHT, EYE_CORNERS_LEFT = (33, 133), (362, 263)  # the subject's right and left eye
 FACE_OVAL = (
     *(10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377),

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from moue.actions import ACTIONS
 from moue.curves import ActionCurve
-from moue.errors import NoFaceError
+from moue.errors import NoFaceError, UsageError
 from moue.rates import Rate, parse_fps
 from moue.tracking import SEARCH, Measured, Tracked, Tracker, quietest, shown_at
 from moue.video import VideoReader
@@ -19,7 +19,7 @@ NEAR = 0.25  # s around the second that was named as rest
 
 
 class Performance:
-    """What the face in a video does, frame by frame at a constant rate, as long as it is iterated.
+    """What the face in a video does, frame by frame at a constant rate; iterated once.
 
     The first ten seconds, or all up to `rest_at`, are looked at before anything is played, for the
     face at rest; of these, only the meshes are kept (6 kB a frame). Memory does not grow with the
@@ -37,6 +37,7 @@ class Performance:
     Raises:
         NoFaceError: at the end of a video in which no face was seen, or at once where none is seen
             at `rest_at`.
+        UsageError: it is iterated again; its tracker has gone through the video.
     """
 
     def __init__(
@@ -55,9 +56,13 @@ class Performance:
         self._columns = [ACTIONS.index(name) for name in self.actions]
         self._kept: list[NDArray[np.float16]] | None = [] if keep else None
         self.frames = self.seen = 0
+        self._begun = False
 
     def __iter__(self) -> Generator[dict[str, float], None, None]:
         """Weights by action, for each frame."""
+        if self._begun:
+            raise UsageError("a performance is iterated once; make another, with another tracker")
+        self._begun = True
         for tracked in self._tracked():
             weights = tracked.weights[self._columns]
             self.frames += 1

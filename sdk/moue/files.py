@@ -76,12 +76,15 @@ def check_folder(folder: Path) -> None:
 
 def check_unread(option: str, path: Path, sources: Iterable[str | os.PathLike[str] | None]) -> None:
     """Raises UsageError where what an option says is to be written would overwrite what is read."""
-    if any(source is not None and same_file(path, source) for source in sources):
-        raise UsageError(f"{option} {path} is what is read; name another file")
+    for source in sources:
+        if source is not None and same_file(path, source):
+            raise UsageError(f"{option} {path} is what is read; name another file")
+        if source is not None and os.path.isdir(path) and same_file(path, Path(source).parent):
+            raise UsageError(f"{option} {path} holds what is read, {source}; name another folder")
 
 
 def same_file(output: Path, source: str | os.PathLike[str]) -> bool:
-    """Whether writing `output` would overwrite what is read."""
+    """Whether writing `output` would overwrite `source`."""
     return os.path.exists(output) and os.path.exists(source) and output.samefile(source)
 
 

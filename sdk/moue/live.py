@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Protocol
 
@@ -79,7 +80,8 @@ class Live:
         portraits: all prepared by it, so that switching takes no time; the first is shown first.
         performer: who moves them.
         screen: a preview; None shows none.
-        recording: begins at once; its path also names those that `r` begins.
+        recording: begins at once; its path, else moue.mp4, also names those that `r` begins, which
+            replace no file.
         camera: where other programs see the frames.
     """
 
@@ -98,7 +100,6 @@ class Live:
         self.shown = 0  # which portrait
         self.lost_recording = False
         self._path = recording.path if recording else Path("moue.mp4")
-        self._recorded = 1 if recording else 0
         self._columns = [
             (k, ACTIONS.index(n)) for k, n in enumerate(animator.actions) if n in ACTIONS
         ]
@@ -176,7 +177,7 @@ class Live:
             log.warning("no face has been seen in the last second to take as neutral")
         elif key == "m":
             self.performer.mirror = not self.performer.mirror
-        elif key in (" ", "p"):
+        elif key == " ":
             self.shown = (self.shown + 1) % len(self.portraits)
             self._picture = self.portraits[self.shown].photo
         elif key == "o":
@@ -188,10 +189,11 @@ class Live:
         if self.recording is not None:
             self._end_recording()
             return
-        self._recorded += 1
-        path = self._path
-        if self._recorded > 1:
-            path = path.with_stem(f"{path.stem}-{self._recorded}")
+        stem, path = self._path.stem, self._path
+        for number in count(2):
+            if not path.exists():
+                break
+            path = path.with_stem(f"{stem}-{number}")
         try:
             self.recording = Recording(path)
         except MoueError as error:

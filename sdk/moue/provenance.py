@@ -92,6 +92,13 @@ def verify(path: str | os.PathLike[str]) -> Mark | None:
     return None
 
 
+def is_ours(path: Path) -> bool:
+    """Whether a file has moue's own mark, whatever has been done to it since; OSError where unreadable."""
+    with path.open("rb") as file:
+        fields = (xmp.values(element) for _, element in xmp.elements(file))
+        return any(found.get((xmp.XMP, "CreatorTool"), "").startswith("moue ") for found in fields)
+
+
 def mark(path: str | os.PathLike[str]) -> None:
     """Marks a picture or clip that you wrote from moue's frames yourself, whole or not at all.
 

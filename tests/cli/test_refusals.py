@@ -156,7 +156,8 @@ def test_what_cannot_be_animated(animate, tmp_path, options, code, words):
         (f"{'n' * 300}/out.mp4", 1, "File name too long; name another"),
         ("clip.png", 2, "a .png holds one frame, but 60 were asked for"),
         ("fast.gif", 1, "at most 50 frames a second, but got 60"),
-        ("photo.png", 2, "is the photo itself"),
+        ("photo.png", 2, "is what is read"),
+        ("", 1, "holds 'photo.png', which is not one of moue's frames"),
     ],
 )
 def test_where_nothing_can_be_written(moue, tiny_bundle, photo, tmp_path, output, code, words):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import threading
 import time
@@ -154,6 +155,36 @@ def test_a_source_that_never_begins():
         with pytest.raises(VideoError, match="camera 3 has given nothing"):
             feed.newer(-1, 0.0)
         never.set()
+
+
+def test_what_breaks_off_for_good_ends_there(caplog):
+    def damaged():
+        yield 0
+        raise VideoError("it is cut short")
+
+    with Feed("film", damaged, endless=False) as feed:
+        wait_for(lambda: feed.ended)
+        assert feed.newer(0, 0) is None
+    assert feed.losses == 0
+    assert caplog.messages == ["film fails (it is cut short); it ends here"]
+
+
+def test_what_has_time_is_not_missed(caplog):
+    wait = threading.Event()
+
+    def slow():
+        yield 0
+        wait.wait(10)
+
+    with Feed("film", slow, endless=False, patience=0.05) as missed:
+        assert missed.newer(-1, 5) is not None
+        wait_for(lambda: missed.newer(0, 0.01) is None and missed.losses)
+    with Feed("film", slow, endless=False, patience=math.inf) as feed:
+        assert feed.newer(-1, 5) is not None
+        assert feed.newer(0, 0.1) is None
+        wait.set()
+        wait_for(lambda: feed.ended)
+    assert feed.losses == 0
 
 
 def test_an_end_is_the_end_where_it_should_be():

@@ -8,6 +8,7 @@ import av
 import numpy as np
 import pytest
 
+from moue.errors import VideoError
 from moue.video import Sound, read_frames, write_frames
 
 NTSC = Fraction(30000, 1001)
@@ -15,8 +16,17 @@ RATE = 44100  # Hz
 BEEPS = (0.5, 1.5, 2.5)  # s
 
 
-def beeping(path: Path, codec: str, rate: int = RATE, late: Fraction = Fraction(0)) -> Path:
-    """Three seconds of dark pictures; at each beep one that is bright. `late` starts both later."""
+def beeping(
+    path: Path,
+    codec: str,
+    rate: int = RATE,
+    late: Fraction = Fraction(0),
+    silent: tuple[float, float] = (0, 0),
+) -> Path:
+    """Three seconds of dark pictures; at each beep one that is bright. `late` starts both later.
+
+    In the seconds that are `silent` there is no sound at all, not even one of silence.
+    """
     with av.open(str(path), "w") as out:
         pictures = out.add_stream("libx264", rate=NTSC)
         pictures.width = pictures.height = 64
@@ -34,12 +44,15 @@ def beeping(path: Path, codec: str, rate: int = RATE, late: Fraction = Fraction(
         tone = np.sin(2 * np.pi * 1000 * t) * np.isin(np.floor(t * 20), [20 * b for b in BEEPS])
         resampler = av.AudioResampler(sound.codec_context.format, "mono", rate)
         for start in range(0, len(tone), 1024):
+            if silent[0] <= start / rate < silent[1]:
+                continue
             part = av.AudioFrame.from_ndarray(
                 (tone[None, start : start + 1024] * 30000).astype(np.int16), "s16", "mono"
             )
             part.sample_rate, part.pts = rate, start + round(late * rate)
             part.time_base = Fraction(1, rate)
             for fitting in resampler.resample(part):
+                fitting.pts, fitting.time_base = part.pts, part.time_base
                 out.mux(sound.encode(fitting))
         out.mux(sound.encode(None))
     return path
@@ -83,6 +96,21 @@ def test_beeps_stay_with_their_pictures(tmp_path, name, codec, rate, late, kept)
     with av.open(str(tmp_path / "out.mp4")) as container:
         name = container.streams.audio[0].codec_context.codec.canonical_name
         assert name == ("mp3" if codec == "libmp3lame" and kept else "aac")
+
+
+@pytest.mark.parametrize(
+    ("codec", "rate"), [("flac", RATE), ("pcm_s16le", 22050), ("pcm_s16le", 48000)]
+)
+def test_a_pause_takes_its_time(tmp_path, codec, rate):
+    source = beeping(tmp_path / "in.mkv", codec, rate, silent=(0.7, 1.3))
+    with Sound(source) as sound:
+        write_frames(read_frames(source).steady(NTSC), tmp_path / "out.mp4", NTSC, sound)
+    assert heard(tmp_path / "out.mp4") == pytest.approx(BEEPS, abs=0.03)
+
+
+def test_a_video_that_is_not_there_is_said(tmp_path):
+    with pytest.raises(VideoError, match=r"cannot read .*nope\.mp4: No such file"):
+        Sound(tmp_path / "nope.mp4")
 
 
 def test_the_sound_ends_with_the_pictures(tmp_path):

@@ -104,7 +104,7 @@ def test_folder_of_pictures_replaces_the_frames_before(smooth, tmp_path, before)
         folder.mkdir()
         (folder / ".hidden").touch()
         for k in before:
-            (folder / f"{k:03d}.png").write_bytes(b"old")
+            write_frames(smooth(1), folder / f"{k:03d}.png", NTSC)
     write_frames(smooth(3), f"{folder}/", NTSC)
     assert sorted(p.name for p in folder.glob("[!.]*")) == ["000.png", "001.png", "002.png"]
     for k, frame in enumerate(smooth(3)):
@@ -117,10 +117,10 @@ def test_folder_of_pictures_replaces_the_frames_before(smooth, tmp_path, before)
 @pytest.mark.parametrize("failure", [ValueError, KeyboardInterrupt, OSError])
 def test_a_failure_leaves_what_was_there(smooth, tmp_path, name, failure):
     (tmp_path / "old").mkdir()
-    (tmp_path / "old" / "000.png").write_bytes(b"old")
+    write_frames(smooth(1), tmp_path / "old" / "000.png", NTSC)
     for file in ("out.mp4", "out.gif", "out.webp", "out.png"):
         (tmp_path / file).write_bytes(b"old")
-    before = sorted(tmp_path.rglob("*"))
+    before = {p: p.is_file() and p.read_bytes() for p in tmp_path.rglob("*")}
 
     def failing():
         yield from smooth(1 if name == "out.png" else 4)
@@ -128,8 +128,7 @@ def test_a_failure_leaves_what_was_there(smooth, tmp_path, name, failure):
 
     with pytest.raises(OutputError if failure is OSError else failure):
         write_frames(failing(), f"{tmp_path}/{name}", NTSC)
-    assert sorted(tmp_path.rglob("*")) == before
-    assert {p.read_bytes() for p in before if p.is_file()} == {b"old"}
+    assert {p: p.is_file() and p.read_bytes() for p in tmp_path.rglob("*")} == before
 
 
 @pytest.mark.parametrize("name", ["out.mp4", "out.gif", "out.webp", "frames/"])
@@ -232,3 +231,13 @@ def test_a_name_without_a_suffix_is_a_folder(tmp_path):
     assert check_output(tmp_path, stills=True).kind == "folder"
     with pytest.raises(OutputError, match="end it with /"):
         check_output(tmp_path)
+
+
+def test_pictures_of_others_are_not_replaced(smooth, tmp_path):
+    mine = tmp_path / "000.png"
+    Image.fromarray(next(smooth(1))).save(mine)
+    before = mine.read_bytes()
+    with pytest.raises(OutputError, match=r"holds '000\.png', which is not one of moue's frames"):
+        write_frames(smooth(2), f"{tmp_path}/", NTSC)
+    assert mine.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [mine]

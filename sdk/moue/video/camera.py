@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import math
+import os
 import sys
 import time
 from collections.abc import Callable, Generator
@@ -12,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from moue.errors import RuntimeUnavailableError, UsageError, VideoError, one_line, reason_of
-from moue.video.feed import Feed
+from moue.video.feed import Feed, Finished
 from moue.video.ffmpeg import Frame, open_pictures
 from moue.video.reader import VideoReader, upright
 
@@ -36,7 +38,7 @@ def open_camera(source: str, loop: bool = False) -> Feed[Frame]:
     Args:
         source: a number (0 is the first camera), /dev/video*, csi://N on a Jetson, a video file, a
             URL such as rtsp://host/path, or a GStreamer pipeline (it holds a `!`).
-        loop: play a file again and again.
+        loop: play a file, or a film at a URL, again and again.
 
     Raises:
         VideoError: a file that cannot be read. Other sources fail when they are first read from.
@@ -50,7 +52,7 @@ def open_camera(source: str, loop: bool = False) -> Feed[Frame]:
         if not sensor.isdecimal():
             raise UsageError(f"csi:// takes the number of a camera, as csi://0, but got {source!r}")
         source = CSI_PIPELINE.format(sensor)
-    pipeline = "!" in source and not Path(source).is_file()
+    pipeline = "!" in source and not os.path.isfile(source)
     if source.isdecimal() or source.startswith("/dev/") or pipeline:
         cv2 = import_opencv("a camera")
         if pipeline and not cv2.videoio_registry.hasBackend(cv2.CAP_GSTREAMER):
@@ -60,8 +62,8 @@ def open_camera(source: str, loop: bool = False) -> Feed[Frame]:
             )
         return Feed(name, lambda: _device(cv2, source, name), endless=True)
     if "://" in source:
-        return Feed(source, lambda: _stream(source), endless=True)
-    return Feed(source, file_player(source, loop), endless=False)
+        return Feed(source, lambda: _stream(source, loop), endless=True)
+    return Feed(source, file_player(source, loop), endless=False, patience=math.inf)
 
 
 def file_player(path: str, loop: bool = False) -> Opener:
@@ -126,20 +128,25 @@ def _device(cv2: Any, source: str, name: str) -> Generator[Frame, None, None]:
         capture.release()
 
 
-def _stream(url: str) -> Generator[Frame, None, None]:
+def _stream(url: str, loop: bool) -> Generator[Frame, None, None]:
     import av
 
     options = {"rtsp_transport": "tcp"} if url.startswith("rtsp") else {}
+    # What says how long it lasts is a film: it comes as fast as the network can, and has an end. What
+    # does not is live.
+    film = True
     try:
-        with open_pictures(url, options, timeout=STREAM_TIMEOUT) as container:
-            start: float | None = None
-            for picture in container.decode(video=0):
-                # What says how long it lasts is a film, and comes as fast as the network can; what
-                # does not is live.
-                if container.duration and picture.time is not None:
-                    start = time.monotonic() - picture.time if start is None else start
-                    _wait_until(start + picture.time)
-                yield upright(picture, exact=False)
+        while film:
+            with open_pictures(url, options, timeout=STREAM_TIMEOUT) as container:
+                film = bool(container.duration)
+                start: float | None = None
+                for picture in container.decode(video=0):
+                    if film and picture.time is not None:
+                        start = time.monotonic() - picture.time if start is None else start
+                        _wait_until(start + picture.time)
+                    yield upright(picture, exact=False)
+            if film and not loop:
+                raise Finished
     except (av.FFmpegError, OSError) as error:
         raise VideoError(f"cannot read {url}: {reason_of(error)}") from None
 

@@ -27,6 +27,10 @@ FAREWELL = 0.5  # s that closing waits for the source to let go
 log = logging.getLogger("moue")
 
 
+class Finished(Exception):
+    """Raised by what an endless source turned out to be: one that has an end, and has come to it."""
+
+
 @dataclass(frozen=True)
 class Fresh(Generic[Item]):
     """One thing that arrived: the how manieth it is, and when, on `time.monotonic()`'s clock."""
@@ -42,8 +46,10 @@ class Feed(Closing, Generic[Item]):
     Args:
         name: what the source is called in messages.
         open_source: begins to read it; the generator raises MoueError or OSError where it fails.
-        endless: whether the source, having ended, is waited for; if not, its end is the feed's end.
+        endless: whether the source, having ended or failed, is waited for; if not, that is the feed's
+            end.
         first: seconds it may take to begin; None waits for as long as it takes.
+        patience: seconds without anything new before it is said to be missing.
     """
 
     def __init__(
@@ -52,8 +58,10 @@ class Feed(Closing, Generic[Item]):
         open_source: Callable[[], Generator[Item, None, None]],
         endless: bool,
         first: float | None = FIRST,
+        patience: float = PATIENCE,
     ) -> None:
         self.name, self._open, self._endless, self._first = name, open_source, endless, first
+        self._patience = patience
         self.losses = 0
         self.ended = False
         self._newest: Fresh[Item] | None = None
@@ -98,7 +106,7 @@ class Feed(Closing, Generic[Item]):
             waited = time.monotonic() - self._started
             if self._first is not None and waited > self._first and not self.ended:
                 raise VideoError(f"{self.name} has given nothing for {waited:.0f} s; is it in use?")
-        elif not self.ended and time.monotonic() - self._newest.seconds > PATIENCE:
+        elif not self.ended and time.monotonic() - self._newest.seconds > self._patience:
             self._trouble("gives nothing")
 
     def _trouble(self, what: str) -> None:
@@ -122,6 +130,9 @@ class Feed(Closing, Generic[Item]):
                 if not self._endless:
                     self._end()
                     return
+            except Finished:
+                self._end()
+                return
             except MoueError as error:
                 what, failure = f"fails ({one_line(error)})", error
             except OSError as error:
@@ -132,6 +143,10 @@ class Feed(Closing, Generic[Item]):
                 with self._changed:
                     self._failure = failure or VideoError(f"{self.name} {what}")
                     self._changed.notify_all()
+                return
+            if not self._endless:
+                log.warning("%s %s; it ends here", self.name, what)
+                self._end()
                 return
             self._trouble(what)
             self._stopping.wait(RETRY)

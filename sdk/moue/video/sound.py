@@ -5,19 +5,23 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from moue.errors import one_line
+from moue.errors import VideoError, one_line, reason_of
 from moue.files import Closing
 from moue.video.ffmpeg import open_container
 
 if TYPE_CHECKING:
+    from av.audio.frame import AudioFrame
     from av.audio.stream import AudioStream
     from av.container import OutputContainer
+    from av.filter import Graph
 
 AS_IT_IS = frozenset({"aac", "mp3"})  # codecs that every player takes in an mp4
 RATES = (48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000)  # Hz, what AAC has
+CATCH_UP = 1000  # samples a second that sound is stretched or shrunk by, where it is late or early
 
 log = logging.getLogger("moue")
 
@@ -30,10 +34,18 @@ class Sound(Closing):
     Args:
         path: the video.
         start: seconds on the video's clock at which its first picture is shown.
+
+    Raises:
+        VideoError: the video cannot be read.
     """
 
     def __init__(self, path: str | os.PathLike[str], start: Fraction = Fraction(0)) -> None:
-        self._container = open_container(path)
+        import av
+
+        try:
+            self._container = open_container(path)
+        except (av.FFmpegError, OSError) as error:
+            raise VideoError(f"cannot read {path}: {reason_of(error)}") from None
         self._start = start
         streams = self._container.streams.audio
         self._stream: AudioStream | None = streams[0] if streams else None
@@ -94,27 +106,56 @@ class Sound(Closing):
             yield Fraction(packet.pts) * packet.time_base, packet
 
     def _encoded(self, encoder: AudioStream) -> Iterator[tuple[Fraction, Any]]:
-        """The sound decoded and encoded anew, sample k at k / rate seconds after it begins."""
-        import av
+        """The sound decoded and encoded anew, on the pictures' clock.
 
+        A pause is silence there, and a clock of the sound's own that runs apart is stretched to it.
+        """
         assert self._stream is not None
-        context = encoder.codec_context
-        resampler = av.AudioResampler("fltp", context.layout, context.rate)
-        at: int | None = None  # in samples
+        context, graph, at = encoder.codec_context, None, Fraction(0)
         for frame in self._container.decode(self._stream):
-            begins = Fraction(frame.pts or 0) * (frame.time_base or 1) - self._start
-            if begins < 0:
-                continue
-            at = round(begins * context.rate) if at is None else at
-            for part in resampler.resample(frame):
-                part.pts, part.time_base = at, Fraction(1, context.rate)
-                at += part.samples
+            if frame.pts is not None and frame.time_base:
+                frame.pts -= round(self._start / frame.time_base)
+                if frame.pts < 0:
+                    continue
+            graph = graph or _steady(frame, context.layout.name, context.rate)
+            for part in _steadied(graph, frame):
+                at = (part.pts + part.samples) * part.time_base
                 for packet in context.encode(part):
-                    yield Fraction(at, context.rate), self._named(packet, encoder)
+                    yield at, self._named(packet, encoder)
+        for part in _steadied(graph, None) if graph else ():
+            for packet in context.encode(part):
+                yield at, self._named(packet, encoder)
         for packet in context.encode(None):
-            yield Fraction(at or 0, context.rate), self._named(packet, encoder)
+            yield at, self._named(packet, encoder)
 
     @staticmethod
     def _named(packet: Any, encoder: AudioStream) -> Any:
         packet.stream = encoder
         return packet
+
+
+def _steady(frame: AudioFrame, layout: str, rate: int) -> Graph:
+    """Turns frames like this one into others of a layout and rate that follow each other without a gap."""
+    from av.filter import Graph
+
+    graph = Graph()
+    nodes = (
+        graph.add_abuffer(
+            sample_rate=frame.sample_rate,
+            format=frame.format.name,
+            layout=frame.layout.name,
+            time_base=frame.time_base,
+        ),
+        graph.add("aresample", f"async={CATCH_UP}"),
+        graph.add("aformat", f"sample_fmts=fltp:sample_rates={rate}:channel_layouts={layout}"),
+        graph.add("abuffersink"),
+    )
+    graph.link_nodes(*nodes).configure()
+    return graph
+
+
+def _steadied(graph: Graph, frame: AudioFrame | None) -> Iterator[Any]:
+    graph.push(frame)
+    with suppress(BlockingIOError, EOFError):
+        while True:
+            yield graph.pull()

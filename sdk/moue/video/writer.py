@@ -30,7 +30,7 @@ from moue.files import (
     sync,
     whole_file,
 )
-from moue.provenance import mark_file
+from moue.provenance import is_ours, mark_file
 from moue.rates import Rate, parse_fps
 from moue.video.clip import CODECS, check_encoder, write_clip
 from moue.video.ffmpeg import Frame
@@ -188,12 +188,19 @@ def _check_frame_folder(folder: Path) -> None:
     if not folder.is_dir():
         raise OutputError(f"{folder} is a file; leave the / out, or name a folder")
     check_folder(folder)
-    names = (path.name for path in folder.iterdir())
-    if foreign := [n for n in names if not n.startswith(".") and not FRAME_NAME.fullmatch(n)]:
+    with disk_failures(folder):
+        seen = [path for path in folder.iterdir() if not path.name.startswith(".")]
+        foreign = [path.name for path in seen if not _is_frame(path)]
+    if foreign:
         raise OutputError(
-            f"the folder {folder} holds {min(foreign)!r}, which is not one of a clip's frames;"
+            f"the folder {folder} holds {min(foreign)!r}, which is not one of moue's frames;"
             " name a new or empty folder"
         )
+
+
+def _is_frame(path: Path) -> bool:
+    """Whether it is one of a clip's frames, which the next clip may replace."""
+    return bool(FRAME_NAME.fullmatch(path.name)) and path.is_file() and is_ours(path)
 
 
 def _write_picture(frames: Iterable[Frame], path: Path) -> None:
