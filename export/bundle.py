@@ -32,6 +32,7 @@ from export.graphs import (
 from moue.actions import EXPRESSIONS, action_vector, turns
 from moue.bundle import MANIFEST, Bundle, GraphFile, Level, Manifest, MouthFile, load_bundle
 from moue.crop import find_faces
+from moue.errors import MoueError
 from moue.kernels import preprocess
 from moue.parity import frames_of_square
 from moue.photo import read_photo
@@ -153,7 +154,7 @@ def main() -> None:
     try:
         generator.carry(state["actions"], carried)
         write_bundle(generator, state, arguments.output, arguments.version, carried)
-    except ValueError as wrong:
+    except (ValueError, MoueError) as wrong:
         raise SystemExit(f"export.bundle: error: {wrong}") from None
     bundle = load_bundle(arguments.output)
     size = sum(file.bytes for file in bundle.manifest.files)

@@ -51,6 +51,7 @@ def quantise(bundle: Bundle, photos: Iterable[Path], folder: Path) -> None:
         photos: portraits that the network was trained on; those without a face are passed over.
         folder: must not exist.
     """
+    folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as made:
         target = Path(made) / "bundle"
         shutil.copytree(bundle.folder, target)

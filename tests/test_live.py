@@ -10,7 +10,7 @@ from PIL import Image
 from moue.actions import ACTIONS
 from moue.live import Live, prepare
 from moue.performers import Moment
-from moue.video import read_frames
+from moue.video import VideoReader
 from moue.video.outlets import Recording
 
 JAW = ACTIONS.index("jawOpen")
@@ -131,7 +131,7 @@ def test_ctrl_c_ends_it_well(animator, small, tmp_path):
     recording = Recording(tmp_path / "out.mp4")
     session = Live(animator, [small], Interrupted(10), recording=recording).run()
     assert session.frames == 6
-    assert len(list(read_frames(tmp_path / "out.mp4"))) > 0
+    assert len(list(VideoReader(tmp_path / "out.mp4"))) > 0
 
 
 def test_recordings_are_begun_and_ended_by_key(animator, small, tmp_path, caplog):

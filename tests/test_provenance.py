@@ -19,7 +19,7 @@ from PIL.PngImagePlugin import PngInfo
 import moue
 from moue.errors import MoueError, OutputError
 from moue.provenance import COMPOSITE, IPTC, Mark, mark_file
-from moue.video import read_frames, write_frames
+from moue.video import VideoReader, write_frames
 from moue.xmp import CHUNK, LONGEST
 
 MINE = Mark(COMPOSITE, f"moue {moue.__version__}", True)
@@ -61,7 +61,7 @@ def test_what_is_written_is_marked(tmp_path, kind):
     if kind == "png":
         np.testing.assert_array_equal(pixels(path), frames(1)[0])
     elif kind == "mp4":
-        assert sum(1 for _ in read_frames(path)) == 6
+        assert sum(1 for _ in VideoReader(path)) == 6
     else:
         with Image.open(path) as image:
             assert sum(1 for _ in ImageSequence.Iterator(image)) == 6

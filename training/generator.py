@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from moue.actions import sides
+from moue.actions import by_side
 from moue.kernels import FAINT, STILL, THIN
 from moue.mouth import COLOURED, COLOURLESS, GRAIN_BLOCKS, LUMA, PLACE_STEP
 from training.teacher.mouth import MOUTH_WINDOW, draw_picture
@@ -236,24 +236,24 @@ class EdgeGenerator(nn.Module):
 
         Args:
             actions: the names of the n actions.
-            further: how many times as far by name; one without its side stands for both.
+            further: how many times as far by name; one without its side stands for both, of which
+                one that is named itself comes first.
 
         Raises:
-            ValueError: a name is no action's, or a number is not above 0 and at most 3.
+            ValueError: a name is no action's, or a number is not from a third to 3.
         """
-        for name, times in further.items():
-            named = [actions.index(action) for action in sides(name) if action in actions]
-            if not named:
+        for name, times in by_side(further).items():
+            if name not in actions:
                 raise ValueError(
                     f"cannot carry {name}: there is no such action; they are ARKit's, such as jawOpen"
                 )
-            if not 0 < times <= FURTHEST:
+            if not 1 / FURTHEST <= times <= FURTHEST:
                 raise ValueError(
-                    f"cannot carry {name}={times:g}: give more than 0 and at most {FURTHEST:g}"
+                    f"cannot carry {name}={times:g}: give a third at least and {FURTHEST:g} at most"
                 )
             for skip in self.skips:
                 if isinstance(skip, Skips) and skip.residual is not None:
-                    skip.residual[named] *= times
+                    skip.residual[actions.index(name)] *= times
 
     def features(self, photo: Tensor) -> list[tuple[Tensor, Tensor | None]]:
         """Base and residuals of one photo [1, 3, S, S], as the decoder's sums take them, coarse to fine."""

@@ -21,7 +21,7 @@ from moue.bundle import load_bundle
 from moue.crop import find_faces
 from moue.errors import MoueError, one_line, with_kind
 from moue.runtimes.select import available_runtimes, select_runtime
-from moue.video import read_frames, write_frames
+from moue.video import VideoReader, write_frames
 from moue.video.clip import CODECS
 
 PACKAGES = ("numpy", "onnxruntime", "onnx", "pillow", "av", "mediapipe")
@@ -138,6 +138,6 @@ def _video() -> str:
     with tempfile.TemporaryDirectory() as folder:
         for suffix in CODECS:
             write_frames(frames, Path(folder) / f"try{suffix}", Fraction(30))
-        if len(list(read_frames(Path(folder) / "try.mp4"))) != len(frames):
+        if len(list(VideoReader(Path(folder) / "try.mp4"))) != len(frames):
             raise RuntimeError("an mp4 written here does not read back whole")
     return f"writes {' '.join(CODECS)}"

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from moue import face_commands, mix
-from moue.video import read_frames
+from moue.video import VideoReader
 from tests.cli import assert_one_line
 
 
@@ -22,7 +22,7 @@ def picture(path: Path) -> np.ndarray:
 def test_clip(animate, tmp_path):
     ran = animate("--expression", "happy", "--fps", "30000/1001", "-o", tmp_path / "out.mp4")
     assert ran == (0, "", f"{tmp_path}/out.mp4: 60 frames, 512×512, 2.002 s\n")
-    video = read_frames(tmp_path / "out.mp4")
+    video = VideoReader(tmp_path / "out.mp4")
     assert (video.fps, video.size, len(list(video))) == (Fraction(30000, 1001), (512, 512), 60)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from moue import ActionCurve
 from moue.tracking import Tracker
-from moue.video import read_frames
+from moue.video import VideoReader
 from tests.cli import assert_one_line
 from tests.video.test_sound import beeping, heard
 
@@ -29,12 +29,12 @@ def test_drive(drive, moue, animate, performance, photo, tmp_path):
     out, curve = tmp_path / "out.mp4", tmp_path / "a.json"
     ran = drive(performance, "-o", out, "--save-curve", curve)
     assert ran == (0, "", f"{out}: 16 frames, 512×512, 0.5339 s; a face in 16 of 16\n")
-    video = read_frames(out)
+    video = VideoReader(out)
     assert (video.fps, len(list(video))) == (NTSC, 16)
     saved = ActionCurve.from_json(curve)
     assert (saved.fps, len(saved), len(saved.actions)) == (NTSC, 16, 54)
     assert animate("--curve", curve, "-o", tmp_path / "again.mp4").code == 0
-    for one, other in zip(video, read_frames(tmp_path / "again.mp4"), strict=True):
+    for one, other in zip(video, VideoReader(tmp_path / "again.mp4"), strict=True):
         assert np.abs(one.astype(int) - other).mean() < 1
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from moue.errors import VideoError
 from moue.tracking import Neutral
-from moue.video import read_frames
+from moue.video import VideoReader
 from moue.wire import channels, receive
 from tests.cli import assert_one_line
 
@@ -42,7 +42,7 @@ def test_live_from_a_file(live, camera, tmp_path):
     found = SUMMARY.fullmatch(summary)
     assert found is not None
     assert int(found[1]) >= 3
-    assert read_frames(tmp_path / "out.mp4").size == (128, 128)
+    assert VideoReader(tmp_path / "out.mp4").size == (128, 128)
 
 
 def test_the_face_at_rest_is_kept_for_the_next_time(live, camera, tmp_path):

@@ -36,7 +36,7 @@ from moue.photo import read_photo
 from moue.provenance import SYNTHETIC, mark, mark_file, verify
 from moue.tracking.mesh import POINTS
 from moue.tracking.neutral import Neutral
-from moue.video import read_frames
+from moue.video import VideoReader
 from tests.tiny import write_manifest, write_tiny_bundle
 
 INPUTS = int(os.environ.get("MOUE_FUZZ", "0"))  # 0: as many as each test says, for CI
@@ -168,7 +168,7 @@ def test_videos(
 
     def read(data: bytes) -> object:
         put(path, data)
-        return [frame.shape for frame in read_frames(path)]
+        return [frame.shape for frame in VideoReader(path)]
 
     sound = clip(container, encoder, pixels)
     assert read(sound) == [(32, 48, 3)] * 5
@@ -182,7 +182,7 @@ def test_frames_that_turn_out_larger_than_the_first(
     path = tmp_path / "clip.ts"
     path.write_bytes(small + large)
     monkeypatch.setattr("moue.video.ffmpeg.MAX_PIXELS", 10_000)
-    frames = iter(read_frames(path))
+    frames = iter(VideoReader(path))
     assert next(frames).shape == (32, 48, 3)
     with pytest.raises(VideoError):
         assert {frame.shape for frame in frames} == {(32, 48, 3)}

@@ -19,7 +19,7 @@ from moue.curves import ActionCurve
 from moue.expressions import expression
 from moue.provenance import verify
 from moue.tracking.neutral import Neutral
-from moue.video import read_frames
+from moue.video import VideoReader
 
 PATIENCE = 120  # seconds: a loaded machine is no failure
 KILLS = 200
@@ -158,7 +158,7 @@ def version_of(path: Path) -> int:
         return len(ActionCurve.from_json(path)) // 20
     assert verify(path).intact
     if path.suffix == ".mp4":
-        return len(list(read_frames(path)))
+        return len(list(VideoReader(path)))
     with Image.open(path) as image:
         frames = [np.asarray(frame) for frame in ImageSequence.Iterator(image)]
     return int(frames[0][0, 0, 0]) if path.suffix == ".png" else len(frames)

@@ -14,8 +14,9 @@ from PIL import Image, ImageSequence
 import moue
 from moue.actions import ACTIONS
 from moue.errors import MoueError
+from moue.studio import pictures, stage
 from moue.studio.app import clip_curve
-from moue.video import read_frames
+from moue.video import VideoReader
 from tests.studio.conftest import wait_for
 
 
@@ -54,6 +55,26 @@ def test_formats_and_sizes(studio, key, portrait_photo, kind, tmp_path):
     assert moue.verify(tmp_path / "frame").intact
     means = portrait_photo.reshape(128, 4, 128, 4, 3).mean((1, 3))
     assert np.abs(answer.picture - means).mean() < 4
+
+
+def test_a_format_that_has_no_such_size_says_so(studio, key, monkeypatch):
+    monkeypatch.setitem(pictures.LARGEST, "webp", 300)
+    answer = studio.ask("GET", f"/api/portraits/{key}/frame?format=webp")
+    assert answer.status == 422
+    assert "a webp has at most 300 pixels a side, but the photo is 512×512" in answer.json["error"]
+    assert studio.ask("GET", f"/api/portraits/{key}/frame?format=webp&side=256").status == 200
+
+
+def test_pages_of_several_sizes_share_a_portrait(studio, key, monkeypatch):
+    made = []
+    smaller = stage.smaller
+    monkeypatch.setattr(stage, "smaller", lambda *a: made.append(a[1]) or smaller(*a))
+    for side in 3 * [96, 200, 128, 160]:
+        studio.still(key, f"side={side}")
+    assert made == [96, 200, 128, 160]
+    for side in range(64, 80):
+        studio.still(key, f"side={side}")
+    assert len(studio.stage.find(key).small) == stage.SIZES
 
 
 def test_a_small_frame_moves_as_the_large_one(studio, key):
@@ -121,7 +142,7 @@ def test_clips(studio, key, temporary, wanted, length):
         with Image.open(path) as clip:
             frames = [np.asarray(frame.convert("RGB")) for frame in ImageSequence.Iterator(clip)]
     else:
-        frames = list(read_frames(path))
+        frames = list(VideoReader(path))
     assert len(frames) == length
     assert frames[0].shape == (512, 512, 3)
     assert np.abs(frames[-1].astype(int) - frames[length // 2].astype(int)).mean() > 0.1

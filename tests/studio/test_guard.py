@@ -98,6 +98,17 @@ def test_the_launch_token_becomes_a_cookie(studio):
     assert b"moue studio" in page.body
 
 
+def test_a_ticket_lets_one_browser_in(studio):
+    ticket = studio.guard.ticket = "a-ticket"
+    assert studio.ask("GET", "/?ticket=other", headers={}).status == 401
+    assert studio.ask("GET", f"/api/model?ticket={ticket}", headers={}).status == 401
+    answer = studio.ask("GET", f"/?ticket={ticket}", headers={})
+    assert (answer.status, answer.headers["Location"]) == (303, "/")
+    assert TOKEN in answer.headers["Set-Cookie"]
+    assert studio.ask("GET", f"/?ticket={ticket}", headers={}).status == 401
+    assert studio.ask("GET", "/?ticket=", headers={}).status == 401
+
+
 @pytest.mark.parametrize("path", ["/", "/?token=", "/?token=%ff", "/?token=other", "/?tokens=1"])
 def test_no_page_without_the_token(studio, path):
     assert studio.ask("GET", path, headers={}).status == 401

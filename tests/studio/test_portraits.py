@@ -30,10 +30,27 @@ def test_a_photo_is_taken_shown_and_dropped(studio, portrait_photo):
     assert 150 < square["cx"] < 300
     path = f"/api/portraits/{taken.json['id']}"
     (listed,) = studio.ask("GET", "/api/model").json["portraits"]
-    assert listed == taken.json
+    assert {**listed, "open": [listed["id"]]} == taken.json
     assert studio.ask("DELETE", path).status == 204
     for method, what in (("DELETE", path), ("GET", f"{path}/frame"), ("POST", f"{path}/clip")):
         assert studio.refusal(method, what)[0] == 404
+
+
+def test_faces_that_move_together_are_counted(studio, portrait_photo, monkeypatch):
+    two = file_of(np.concatenate([portrait_photo, portrait_photo[:, ::-1]], 1), "png")
+    both = studio.ask("POST", "/api/portraits?face=all", two).json
+    assert len(both["faces"]) == 2
+    assert (studio.still(both["id"], "action=jawOpen=1") != studio.still(both["id"])).any(0).any(
+        -1
+    ).sum() > 100
+    monkeypatch.setattr(stages, "MOST_FACES_KEPT", 3)
+    one = studio.ask("POST", "/api/portraits", two).json
+    assert one["open"] == [both["id"], one["id"]]
+    again = studio.ask("POST", "/api/portraits?face=all", two).json
+    assert again["open"] == [one["id"], again["id"]]  # the one used longest ago went
+    monkeypatch.setattr(stages, "MOST_FACES", 1)
+    status, line = studio.refusal("POST", "/api/portraits?face=all", two)
+    assert (status, line[:36]) == (422, "2 faces are found, but 1 of a photo ")
 
 
 @pytest.mark.parametrize(

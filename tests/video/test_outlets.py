@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from moue.errors import OutputError, RuntimeUnavailableError
-from moue.video import read_frames
+from moue.video import VideoReader
 from moue.video.outlets import Recording, VirtualCamera, fitted
 
 
@@ -18,7 +18,7 @@ def test_a_recording_keeps_the_time_at_a_constant_rate(tmp_path):
     written = recording.close()
     assert written is not None
     assert written.frames == 31
-    levels = [round(frame.mean() / 50) for frame in read_frames(tmp_path / "out.mp4")]
+    levels = [round(frame.mean() / 50) for frame in VideoReader(tmp_path / "out.mp4")]
     assert [levels.count(k) for k in range(5)] == [1, 2, 12, 15, 1]
 
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moue.errors import CurveError, VideoError
-from moue.video import read_frames, write_frames
+from moue.video import VideoReader, write_frames
 from moue.video.reader import steady
 
 IDENTITY = np.array([1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30], ">i4").tobytes()
@@ -28,7 +28,7 @@ def small_mp4(tmp_path_factory) -> Path:
 
 def test_reads_as_often_as_asked(smooth, tmp_path):
     write_frames(smooth(4), tmp_path / "out.mp4", Fraction(30))
-    video = read_frames(tmp_path / "out.mp4")
+    video = VideoReader(tmp_path / "out.mp4")
     first, second = np.stack(list(video)), np.stack(list(video))
     assert first.shape == (4, 96, 128, 3)
     assert first.dtype == np.uint8
@@ -41,7 +41,7 @@ def test_two_at_a_time_and_one_that_is_left_early(small_mp4):
         descriptors = Path("/proc/self/fd").iterdir()
         return sum(os.path.realpath(each) == os.path.realpath(small_mp4) for each in descriptors)
 
-    video = read_frames(small_mp4)
+    video = VideoReader(small_mp4)
     pairs = zip(video, video, strict=True)
     assert np.array_equal(*next(pairs))
     assert held() == 2
@@ -56,11 +56,11 @@ def test_two_at_a_time_and_one_that_is_left_early(small_mp4):
 def test_turned_as_the_file_asks(smooth, tmp_path):
     path = tmp_path / "out.mp4"
     write_frames(smooth(2), path, Fraction(30))
-    upright = next(iter(read_frames(path)))
+    upright = next(iter(VideoReader(path)))
     data = path.read_bytes()
     track = data.index(b"tkhd")  # the film's own matrix comes before; the track's turns the picture
     path.write_bytes(data[:track] + data[track:].replace(IDENTITY, QUARTER_TURN, 1))
-    video = read_frames(path)
+    video = VideoReader(path)
     assert video.size == (96, 128)
     assert np.array_equal(next(iter(video)), np.rot90(upright, -1)), "a quarter turn clockwise"
 
@@ -85,19 +85,19 @@ def no_pictures(path):
 def test_what_is_no_video(tmp_path, make, words):
     make(tmp_path / "out.mp4")
     with pytest.raises(VideoError, match=words):
-        read_frames(tmp_path / "out.mp4")
+        VideoReader(tmp_path / "out.mp4")
 
 
 def test_a_title_in_another_encoding_does_not_matter(small_mp4, tmp_path):
     data = small_mp4.read_bytes()
     (tmp_path / "latin.mp4").write_bytes(data.replace(b"Lavf", b"\xe9\xe8\xfc\xf1"))
-    assert len(list(read_frames(tmp_path / "latin.mp4"))) == 5
+    assert len(list(VideoReader(tmp_path / "latin.mp4"))) == 5
 
 
 def frames_or_refusal(path: Path) -> int | str:
     """How many frames a file that may be damaged gives, or the words it is refused with."""
     try:
-        return len(list(read_frames(path)))
+        return len(list(VideoReader(path)))
     except VideoError as error:
         return str(error)
 
@@ -153,19 +153,19 @@ def write_at(path: Path, milliseconds: list[int]) -> None:
 
 def test_a_frame_that_comes_hours_late_does_not_fill_a_disk(tmp_path):
     write_at(tmp_path / "late.mkv", [0, 33, 90_000_000])
-    frames = read_frames(tmp_path / "late.mkv").steady(30)
+    frames = VideoReader(tmp_path / "late.mkv").steady(30)
     next(frames)
     with pytest.raises(VideoError, match="shows one frame for 90000 s, from 0 s on"):
         next(frames)
     write_at(tmp_path / "slides.mkv", [0, 500_000])
-    assert sum(1 for _ in read_frames(tmp_path / "slides.mkv").steady(1)) == 501
+    assert sum(1 for _ in VideoReader(tmp_path / "slides.mkv").steady(1)) == 501
 
 
 def test_a_variable_rate_is_read_at_the_frames_own_times(tmp_path):
     path = tmp_path / "phone.mkv"
     milliseconds = [500, 533, 700, 733, 767, 1100]  # a phone in the dark; the clock starts late
     write_at(path, milliseconds)
-    video = read_frames(path)
+    video = VideoReader(path)
     assert video.start == Fraction(1, 2)
     times = [float(seconds) for seconds, _ in video.timed()]
     assert times == pytest.approx([(ms - 500) / 1000 for ms in milliseconds], abs=0.002)

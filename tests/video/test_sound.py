@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from moue.errors import VideoError
-from moue.video import Sound, read_frames, write_frames
+from moue.video import Sound, VideoReader, write_frames
 
 NTSC = Fraction(30000, 1001)
 RATE = 44100  # Hz
@@ -60,7 +60,7 @@ def beeping(
 
 def heard(path: Path) -> list[float]:
     """Seconds after the first picture at which beeps begin."""
-    start = read_frames(path).start
+    start = VideoReader(path).start
     with av.open(str(path)) as container:
         begins, loud, rate = [], [], 1
         for frame in container.decode(audio=0):
@@ -86,10 +86,10 @@ def heard(path: Path) -> list[float]:
 )
 def test_beeps_stay_with_their_pictures(tmp_path, name, codec, rate, late, kept):
     source = beeping(tmp_path / name, codec, rate, late)
-    video = read_frames(source)
+    video = VideoReader(source)
     with Sound(video.path, video.start) as sound:
         write_frames(video.steady(NTSC), tmp_path / "out.mp4", NTSC, sound)
-    out = read_frames(tmp_path / "out.mp4")
+    out = VideoReader(tmp_path / "out.mp4")
     bright = [k for k, frame in enumerate(out) if frame.mean() > 128]
     assert [k / float(NTSC) for k in bright] == pytest.approx(BEEPS, abs=0.02)
     assert heard(tmp_path / "out.mp4") == pytest.approx(BEEPS, abs=0.03)
@@ -104,7 +104,7 @@ def test_beeps_stay_with_their_pictures(tmp_path, name, codec, rate, late, kept)
 def test_a_pause_takes_its_time(tmp_path, codec, rate):
     source = beeping(tmp_path / "in.mkv", codec, rate, silent=(0.7, 1.3))
     with Sound(source) as sound:
-        write_frames(read_frames(source).steady(NTSC), tmp_path / "out.mp4", NTSC, sound)
+        write_frames(VideoReader(source).steady(NTSC), tmp_path / "out.mp4", NTSC, sound)
     assert heard(tmp_path / "out.mp4") == pytest.approx(BEEPS, abs=0.03)
 
 
@@ -148,7 +148,7 @@ def test_memory_does_not_grow(tmp_path):
 
     def watched():
         nonlocal most
-        for frame in read_frames(source).steady(NTSC):
+        for frame in VideoReader(source).steady(NTSC):
             own = frame.view(type("Own", (np.ndarray,), {"__hash__": object.__hash__}))
             alive.add(own)
             most = max(most, len(alive))

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from moue.video import read_frames, write_frames
+from moue.video import VideoReader, write_frames
 
 pytestmark = pytest.mark.skipif(
     not (shutil.which("Xvfb") and shutil.which("xdotool")), reason="needs Xvfb and xdotool"
@@ -58,4 +58,4 @@ def test_live_in_a_window(screen, tmp_path, tiny_bundle, portrait_photo):
         _, said = live.communicate()
     assert live.returncode == 0, said
     assert "a second; capture to output" in said
-    assert read_frames(tmp_path / "moue.mp4").size == (200, 200)
+    assert VideoReader(tmp_path / "moue.mp4").size == (200, 200)

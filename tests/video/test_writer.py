@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from moue.errors import CurveError, OutputError
-from moue.video import Written, check_output, check_rate, clip, read_frames, write_frames
+from moue.video import VideoReader, Written, check_output, check_rate, clip, write_frames
 
 NTSC = Fraction(30000, 1001)
 
@@ -20,7 +20,7 @@ NTSC = Fraction(30000, 1001)
 def test_mp4_comes_back_in_its_colours_and_at_its_rate(smooth, tmp_path, fps):
     written = write_frames(smooth(12), tmp_path / "out.mp4", fps)
     assert written == Written(tmp_path / "out.mp4", 12, (128, 96), float(12 / fps))
-    video = read_frames(tmp_path / "out.mp4")
+    video = VideoReader(tmp_path / "out.mp4")
     assert (video.fps, video.size) == (fps, (128, 96))
     back = np.stack(list(video)).astype(int)
     assert len(back) == 12
@@ -33,7 +33,7 @@ def test_mp4_comes_back_in_its_colours_and_at_its_rate(smooth, tmp_path, fps):
 def test_rates_as_they_are_written_elsewhere(smooth, tmp_path, rate, fps):
     written = write_frames(smooth(3), tmp_path / "out.mp4", rate)
     assert written.seconds == float(3 / Fraction(fps))
-    assert read_frames(tmp_path / "out.mp4").fps == fps
+    assert VideoReader(tmp_path / "out.mp4").fps == fps
 
 
 @pytest.mark.parametrize("rate", [0, -30, float("nan"), True, None, "fast", "30/0", 1001, [30]])
@@ -61,7 +61,7 @@ def test_mp4_is_what_browsers_play(smooth, tmp_path):
 def test_odd_sides_repeat_the_last_row_and_column(smooth, tmp_path):
     written = write_frames(smooth(2, 95, 127), tmp_path / "out.mp4", NTSC)
     assert written.size == (128, 96)
-    frame = next(iter(read_frames(tmp_path / "out.mp4"))).astype(int)
+    frame = next(iter(VideoReader(tmp_path / "out.mp4"))).astype(int)
     assert frame.shape == (96, 128, 3)
     assert np.abs(frame[95] - frame[94]).mean() <= 3
     assert np.abs(frame[:, 127] - frame[:, 126]).mean() <= 3
@@ -86,7 +86,7 @@ def test_animation_loops_and_lasts_as_long_as_asked(smooth, tmp_path, name, rate
 
 def test_gif_pixels_that_do_not_change_keep_their_colour(smooth, tmp_path):
     write_frames(smooth(10), tmp_path / "out.gif", Fraction(20))
-    frames = [frame[32:] for frame in read_frames(tmp_path / "out.gif")]  # below the moving square
+    frames = [frame[32:] for frame in VideoReader(tmp_path / "out.gif")]  # below the moving square
     assert len(frames) == 10
     assert all(np.array_equal(frame, frames[0]) for frame in frames)
 

@@ -182,6 +182,7 @@ def compose(
     place = arguments.array("place", place, ["float32"], [2, *mouth.nodes(size)])
     picture = arguments.array("mouth.picture", mouth.picture, ["uint8"], ["h", "w", 3])
     window, colour = np.array(mouth.window, np.float64), arguments.share("colour", colour)
+    threads = arguments.at_least("threads", threads, 0)
     whole = out is None  # then what lies around the square is written, too
     out = arguments.output(out, "uint8", photo.shape, apart_from=(photo,))
     rest_flow, rest_mask = rest or (None, None)

@@ -68,7 +68,8 @@ def studio_app(stage: Stage) -> FastAPI:
                 " curl --data-binary @photo.jpg sends them",
             )
         key = await stage.take(photo, int(face) if re.fullmatch("[0-9]{1,4}", face) else face[:40])
-        return JSONResponse({"id": key, **stage.find(key).described()}, 201)
+        opened = {"id": key, **stage.find(key).described(), "open": list(stage.sitters)}
+        return JSONResponse(opened, 201)
 
     @app.delete("/api/portraits/{key}")
     async def drop(key: str) -> Response:
@@ -94,9 +95,9 @@ def studio_app(stage: Stage) -> FastAPI:
     @app.post("/api/portraits/{key}/clip")
     async def clip(key: str, request: Request) -> Response:
         portrait = stage.find(key).portrait
-        wanted = _read(await _body(request, MAX_CLIP))
-        kind = _one_of(CLIPS, wanted.get("format", "mp4"), "format")
-        file = await clips.make(portrait, clip_curve(wanted, stage), kind, request.is_disconnected)
+        body = await _body(request, MAX_CLIP)
+        kind, curve = await asyncio.to_thread(clip_asked, body, stage)
+        file = await clips.make(portrait, curve, kind, request.is_disconnected)
         if file is None:
             return Response()  # nobody is there to read it
         named = {
@@ -203,13 +204,23 @@ def _read(body: bytes) -> dict[str, Any]:
     return content
 
 
+def clip_asked(body: bytes, stage: Stage) -> tuple[str, ActionCurve]:
+    """One of `CLIPS`, and what it plays, every name and number checked; for any thread."""
+    wanted = _read(body)
+    return _one_of(CLIPS, wanted.get("format", "mp4"), "format"), clip_curve(wanted, stage)
+
+
 def clip_curve(wanted: Mapping[str, Any], stage: Stage) -> ActionCurve:
-    """What the clip that is asked for plays, every name and number checked."""
+    """What the clip that is asked for plays."""
     curve = wanted.get("curve", "rise")
     if isinstance(curve, dict):
-        rows = curve.get("values")
+        rows, names = curve.get("values"), curve.get("actions")
         if isinstance(rows, list) and len(rows) > MAX_FRAMES:
             raise Refusal(422, f"a clip here has at most {MAX_FRAMES} frames, but got {len(rows)}")
+        across = [names, *(rows if isinstance(rows, list) else ())]
+        most = len(stage.animator.actions)
+        if any(isinstance(each, list) and len(each) > most for each in across):
+            raise Refusal(422, "the curve names more actions than there are")
         played = ActionCurve.from_json(json.dumps(curve).encode())
         check_length(played.seconds, float(played.fps))
     else:

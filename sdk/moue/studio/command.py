@@ -38,7 +38,7 @@ def open_studio(arguments: argparse.Namespace) -> int:
                 f"moue studio needs {package}: pip install {' '.join(PACKAGES)}"
             ) from None
     from moue.studio.app import studio_app
-    from moue.studio.stage import Stage
+    from moue.studio.stage import MOST, Stage
 
     with ExitStack() as stack:
         listener = stack.enter_context(listen(arguments.host, arguments.port))
@@ -47,14 +47,16 @@ def open_studio(arguments: argparse.Namespace) -> int:
             Animator(arguments.bundle, arguments.device, arguments.runtime, arguments.threads)
         )
         stage = stack.enter_context(Stage(animator))
+        if len(arguments.photo) > MOST:
+            raise UsageError(f"the studio keeps {MOST} portraits; name as many photos, not more")
         for photo in arguments.photo:
             stage.keep(animator.prepare(photo), Path(photo).name)
         token = secrets.token_urlsafe(24)
         guard = Guard(studio_app(stage), token, arguments.host, port)
-        url = f"http://{in_url(arguments.host.lower())}:{port}/?token={token}"
-        print_line(url)
+        url = f"http://{in_url(arguments.host.lower())}:{port}/"
+        print_line(f"{url}?token={token}")
         if not arguments.no_browser and _has_screen():
-            webbrowser.open(url)
+            webbrowser.open(f"{url}?ticket={guard.ticket}")
         with suppress(KeyboardInterrupt):
             server(guard).run([listener])  # then whatever signal stopped it has its way
     return 0

@@ -46,10 +46,15 @@ class Guard:
         token: who knows it, as a cookie or as `Authorization: Bearer`, is let in.
         host: the name or address the studio was opened at, beside this machine's own.
         port: it listens at.
+
+    Attributes:
+        ticket: lets one browser in once, in place of the token; None when it is spent. For a browser's
+            command line, which everyone on the machine can read.
     """
 
     def __init__(self, app: App, token: str, host: str, port: int) -> None:
         self._app, self._token = app, token.encode()
+        self.ticket: str | None = secrets.token_urlsafe(24)
         self._cookie = f"moue-{port}"
         names = {"127.0.0.1", "localhost", "[::1]", in_url(host.lower())}
         hosts = {f"{name}:{port}" for name in names} | (names if port == HTTP_PORT else set())
@@ -68,7 +73,8 @@ class Guard:
                 raise Refusal(503, f"{MOST[kind]} are being served already; try again")
         except Refusal as refusal:
             return await _answer(scope, send, refusal.status, {"error": str(refusal)})
-        if kind == "http" and self._launches(scope):
+        if kind == "http" and (by := self._launches(scope)):
+            self.ticket = None if by == "ticket" else self.ticket
             cookie = f"{self._cookie}={self._token.decode()}; Path=/; HttpOnly; SameSite=Strict"
             return await _answer(scope, send, 303, {}, {"location": "/", "set-cookie": cookie})
         self.busy[kind] += 1
@@ -88,12 +94,17 @@ class Guard:
         if not (self._launches(scope) or any(map(self._is_token, self._given(scope)))):
             raise Refusal(401, "open the studio at the address it printed, token included")
 
-    def _launches(self, scope: Scope) -> bool:
-        """Whether this is `GET /?token=…`, which a browser is first sent to."""
+    def _launches(self, scope: Scope) -> str:
+        """`token` or `ticket` if this is `GET /?…=…` with it, which a browser is first sent to."""
         if (scope["type"], scope["path"], scope.get("method")) != ("http", "/", "GET"):
-            return False
+            return ""
         asked = parse_qs(scope["query_string"].decode("latin-1"), encoding="latin-1")
-        return any(self._is_token(given.encode("latin-1")) for given in asked.get("token", []))
+        known = {"token": self._token, "ticket": (self.ticket or "").encode()}
+        for name, secret in known.items():
+            for given in asked.get(name, []):
+                if secret and secrets.compare_digest(given.encode("latin-1"), secret):
+                    return name
+        return ""
 
     def _given(self, scope: Scope) -> list[bytes]:
         """Every token that the headers hold."""

@@ -14,7 +14,7 @@ from moue.animator import Portrait
 from moue.curves import ActionCurve
 from moue.provenance import mark_file
 from moue.studio.refusal import Refusal
-from moue.studio.stage import Stage
+from moue.studio.stage import MAX_PIXELS, Stage
 from moue.video import write_frames
 from moue.video.ffmpeg import Frame
 
@@ -23,6 +23,7 @@ PICTURES: dict[str, dict[str, Any]] = {  # what Pillow is told of each format
     "jpeg": {"quality": 90, "subsampling": 0},  # lips keep their edge
     "webp": {"quality": 90},
 }
+LARGEST = {"jpeg": 65_535, "webp": 16_383}  # px a side
 CLIPS = {"mp4": "video/mp4", "gif": "image/gif", "webp": "image/webp"}
 MOST_CLIPS = 2  # that are made at once
 MAX_SECONDS, MAX_FPS = 60, 60  # of a clip
@@ -30,9 +31,19 @@ ASKED_EVERY = 0.2  # s between looks whether a clip is still waited for
 
 
 def encoded(frame: Frame, kind: str) -> bytes:
-    """A frame as a file of one of `PICTURES`, marked as synthetic; a png keeps every bit."""
+    """A frame as a file of one of `PICTURES`, marked as synthetic; a png keeps every bit.
+
+    Refusal (422) where the format has no pictures as large.
+    """
     from PIL import Image
 
+    height, width, _ = frame.shape
+    if max(height, width) > LARGEST.get(kind, MAX_PIXELS):
+        raise Refusal(
+            422,
+            f"a {kind} has at most {LARGEST[kind]} pixels a side, but the photo is {width}×{height};"
+            " take a png, or name a side",
+        )
     file = io.BytesIO()
     Image.fromarray(frame).save(file, kind, **PICTURES[kind])
     mark_file(file)

@@ -12,16 +12,17 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import count
 from threading import Event
 from typing import Any, TypeVar
 
 from moue.animator import Animator, EncodedFace, Portrait
-from moue.crop import Square
+from moue.crop import Face, Square, find_faces
 from moue.curves import ActionCurve
 from moue.errors import MoueError
 from moue.files import Closing
-from moue.photo import within
+from moue.photo import Source, read_photo, within
 from moue.streams import quiet_warnings
 from moue.studio.refusal import Refusal
 from moue.video.ffmpeg import Frame
@@ -29,18 +30,21 @@ from moue.video.ffmpeg import Frame
 FORMATS = ("JPEG", "PNG", "WEBP")
 MAX_PIXELS = 25_000_000  # of a photo, checked before any is decoded
 MOST = 16  # portraits that are kept: those used last
+MOST_FACES = 8  # of one photo; each takes 29 MB
+MOST_FACES_KEPT = 32  # of all of them
+SIZES = 6  # of a portrait that are kept: as many pages, its thumbnail and one to spare
 
 Result = TypeVar("Result")
 
 
 @dataclass(eq=False)
 class Sitter:
-    """An open portrait: its file's name, when it was used, and the smaller one shown last."""
+    """An open portrait: its file's name, when it was used, and smaller ones, those shown last."""
 
     portrait: Portrait
     name: str
     used: int = 0
-    small: dict[int, Portrait] = field(default_factory=dict)  # by longer side; one at most
+    small: dict[int, Portrait] = field(default_factory=dict)  # by longer side, the last used last
 
     def described(self) -> dict[str, Any]:
         """Size and face squares, in photo pixels and radians, for JSON."""
@@ -68,23 +72,43 @@ class Stage(Closing):
         """Prepares a photo from the bytes of its file and returns its id.
 
         Raises:
-            Refusal: no JPEG, PNG or WebP, or over 25 megapixels.
+            Refusal: no JPEG, PNG or WebP, over 25 megapixels, or all of more than 8 faces.
             PhotoError, NoFaceError, UsageError: as `Animator.prepare`.
         """
 
-        def prepare() -> Portrait:
-            check_photo(photo)
-            return self.animator.prepare(photo, face)
+        def prepare(source: Source, chosen: str | int | Face) -> Portrait:
+            return self.animator.prepare(source, chosen)
 
-        return self.keep(await self._in_turn(prepare), "photo.jpg")
+        def look() -> tuple[Frame, list[Face]]:
+            check_photo(photo)
+            pixels = read_photo(photo)
+            return pixels, find_faces(pixels) if face == "all" else []
+
+        pixels, found = await self._in_turn(look)
+        if len(found) > MOST_FACES:
+            raise Refusal(
+                422,
+                f"{len(found)} faces are found, but {MOST_FACES} of a photo move together here;"
+                " choose one, or crop the photo",
+            )
+        chosen: list[str | int | Face] = [*found] or [face]
+        first, *others = chosen
+        portrait = await self._in_turn(partial(prepare, pixels, first))
+        for other in others:  # one by one: what others wait for comes between
+            (another,) = (await self._in_turn(partial(prepare, pixels, other))).faces
+            portrait = replace(portrait, faces=(*portrait.faces, another))
+        return self.keep(portrait, "photo.jpg")
 
     def keep(self, portrait: Portrait, name: str) -> str:
-        """Opens a prepared portrait; the one used longest ago goes when there are too many."""
+        """Opens a prepared portrait; those used longest ago go when there are too many, or faces."""
         key = secrets.token_urlsafe(12)
         self.sitters[key] = Sitter(portrait, name, next(self._uses))
-        if len(self.sitters) > MOST:
+        while len(self.sitters) > MOST or self._faces() > MOST_FACES_KEPT:
             del self.sitters[min(self.sitters, key=lambda each: self.sitters[each].used)]
         return key
+
+    def _faces(self) -> int:
+        return sum(len(sitter.portrait.faces) for sitter in self.sitters.values())
 
     def find(self, key: object) -> Sitter:
         """The open portrait of that id, used just now; Refusal (404) where there is none."""
@@ -126,9 +150,11 @@ class Stage(Closing):
     def _sized(self, sitter: Sitter, side: int | None) -> Portrait:
         if side is None or side >= max(sitter.portrait.photo.shape):
             return sitter.portrait
-        if side not in sitter.small:
-            sitter.small = {side: smaller(sitter.portrait, side, self.animator)}
-        return sitter.small[side]
+        small = sitter.small.pop(side, None) or smaller(sitter.portrait, side, self.animator)
+        sitter.small[side] = small
+        if len(sitter.small) > SIZES:
+            del sitter.small[next(iter(sitter.small))]
+        return small
 
 
 def check_photo(data: bytes) -> None:

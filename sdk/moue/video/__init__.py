@@ -1,6 +1,6 @@
 """Reading and writing videos, animations and pictures."""
 
-from moue.video.reader import VideoReader, read_frames
+from moue.video.reader import VideoReader
 from moue.video.sound import Sound
 from moue.video.writer import Output, Written, check_output, check_rate, write_frames
 
@@ -11,6 +11,5 @@ __all__ = [
     "Written",
     "check_output",
     "check_rate",
-    "read_frames",
     "write_frames",
 ]

@@ -133,8 +133,3 @@ def steady(frames: Iterable[Timed], fps: Fraction) -> Generator[Frame, None, Non
         shown = frame
     if shown is not None:
         yield shown
-
-
-def read_frames(path: str | os.PathLike[str]) -> VideoReader:
-    """Open a video; see `VideoReader`."""
-    return VideoReader(path)
