@@ -8,7 +8,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageSequence
 
 from moue.errors import CurveError, OutputError
 from moue.video import VideoReader, Written, check_output, check_rate, clip, write_frames
@@ -89,6 +89,18 @@ def test_gif_pixels_that_do_not_change_keep_their_colour(smooth, tmp_path):
     frames = [frame[32:] for frame in VideoReader(tmp_path / "out.gif")]  # below the moving square
     assert len(frames) == 10
     assert all(np.array_equal(frame, frames[0]) for frame in frames)
+
+
+def test_what_changes_slowly_does_not_lag(tmp_path):
+    """One level a frame, which nobody sees from one to the next."""
+    rng = np.random.default_rng(0)
+    still = np.kron(rng.integers(60, 120, (9, 7, 3)), np.ones((9, 9, 1)))
+    frames = [(still + k).astype(np.uint8) for k in range(60)]
+    write_frames(frames, tmp_path / "out.webp", 30)
+    with Image.open(tmp_path / "out.webp") as clip:
+        shown = [np.asarray(frame.convert("RGB")) for frame in ImageSequence.Iterator(clip)]
+    for frame, wanted in zip(shown, frames, strict=True):
+        assert abs(frame.mean() - wanted.mean()) < 1
 
 
 def test_one_picture(smooth, tmp_path):

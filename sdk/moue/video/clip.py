@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from moue.video.sound import Sound
 
 
+BT601 = 5  # swscale's number for the matrix of a WebP
 BT709 = 1  # FFmpeg's number for the BT.709 matrix, primaries and transfer alike
 LIMITED_RANGE = 1
 PALETTE_READ_AHEAD = 128 << 20  # bytes of frames seen before a gif's colours are chosen
@@ -120,11 +121,13 @@ def _yuv420_pictures(frames: Iterator[Frame]) -> Iterator[av.VideoFrame]:
         )
 
 
-def _bgra_pictures(frames: Iterator[Frame]) -> Iterator[av.VideoFrame]:
+def _bt601_pictures(frames: Iterator[Frame]) -> Iterator[av.VideoFrame]:
     import av
 
     for frame in frames:
-        yield av.VideoFrame.from_ndarray(frame, format="rgb24").reformat(format="bgra")
+        yield av.VideoFrame.from_ndarray(frame, format="rgb24").reformat(
+            format="yuv420p", dst_colorspace=BT601, interpolation=BICUBIC | ACCURATE_RND
+        )
 
 
 def _palette_pictures(frames: Iterator[Frame]) -> Iterator[av.VideoFrame]:
@@ -177,10 +180,12 @@ CODECS = {
         container_options=(("loop", "0"),),
     ),
     ".webp": Codec(
-        *("webp", "libwebp_anim", _bgra_pictures),
+        *("webp", "libwebp", _bt601_pictures),
         max_side=16383,
         max_fps=90,
         container_options=(("loop", "0"),),
-        encoder_options=(("quality", "85"),),
+        # Blocks that stay as they are to the bit are left out. libwebp_anim leaves out what changes
+        # little from one picture to the next, too, and slow motion piles up to something else.
+        encoder_options=(("quality", "85"), ("cr_threshold", "1")),
     ),
 }
