@@ -248,3 +248,10 @@ def test_an_unreadable_folder_is_said(
     monkeypatch.setattr(module.os, "listdir", listdir)
     assert saved_expressions() == {}
     assert f"the saved expressions in {folder} cannot be read: Permission denied" in caplog.text
+
+
+def test_a_name_alone_is_no_table_of_weights(animator, portrait):
+    with pytest.raises(ActionError, match=r"but got 'happy'; moue\.expression gives those"):
+        animator.frame(portrait, "happy")
+    with pytest.raises(ActionError, match="mix takes degrees by expression name, but got 'happy'"):
+        mix("happy")

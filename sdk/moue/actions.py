@@ -173,6 +173,11 @@ def action_vector(weights: Weights, actions: Sequence[str]) -> NDArray[np.float3
         weights = Pose("", weights)
     if isinstance(weights, Pose):
         return _named_vector(weights.weights, actions)
+    if isinstance(weights, str):
+        raise ActionError(
+            f"weights are numbers by action name, but got {shown(weights)};"
+            " moue.expression gives those of an expression by its name"
+        )
     try:
         vector = np.asarray(weights)
     except (ValueError, TypeError, OverflowError) as error:

@@ -12,6 +12,7 @@ import argparse
 import ctypes
 import json
 import logging
+import os
 import signal
 import sys
 import threading
@@ -27,7 +28,7 @@ from moue.actions import action_vector, least, sideless, sides
 from moue.animator import Animator
 from moue.bundle import Bundle, load_bundle
 from moue.curves import ActionCurve
-from moue.errors import MoueError, UsageError, one_line
+from moue.errors import MoueError, UsageError, one_line, suggest
 from moue.expressions import Expression, mix, remove_expression, save_expression, with_saved
 from moue.face_commands import drive, live, portrait_for, track
 from moue.files import check_file, check_unread, whole_file
@@ -39,6 +40,7 @@ from moue.streams import flush_output, open_streams, print_line, say
 from moue.video import Output, check_output, check_rate, write_frames
 
 SECONDS, FPS, DEGREE = 2.0, "30", 1.0  # of a rise or a pulse
+SHAPES = ("rise", "pulse")  # of --curve, where it names no file
 UNMARKED, TAMPERED = 3, 4  # how `moue verify` ends
 INTERRUPTED = 130  # what a shell reports of a process that Ctrl-C ended
 M_ARENA_MAX = -8  # glibc's number for how many heaps threads spread over
@@ -268,7 +270,12 @@ def _share_one_heap() -> None:
 def _curve(arguments: argparse.Namespace, bundle: Bundle, output: Output) -> ActionCurve:
     """What the face is to do. Every name and number is checked."""
     target, still = _target(arguments, bundle), output.kind == "picture"
-    if arguments.curve not in (None, "rise", "pulse"):
+    if arguments.curve not in (None, *SHAPES):
+        if arguments.curve.isalpha() and not os.path.exists(arguments.curve):
+            near = suggest(arguments.curve, SHAPES)
+            raise UsageError(
+                f"--curve is {' or '.join(SHAPES)}, or a file, but there is no {arguments.curve!r}{near}"
+            )
         own = (arguments.degree, arguments.seconds, arguments.hold, arguments.fps)
         if target or any(value is not None for value in own):
             raise UsageError(

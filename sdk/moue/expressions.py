@@ -130,7 +130,12 @@ def mix(
         expressions: degree in [0, 1] by expression name.
         actions: weight by action name; one without its side stands for both.
         table: where the expressions are looked up before those the user saved.
+
+    Raises:
+        ActionError: as `expression` and `Expression`, and for what is no table.
     """
+    if not isinstance(expressions, Mapping):
+        raise ActionError(f"mix takes degrees by expression name, but got {shown(expressions)}")
     total: dict[str, float] = {}
     parts = [expression(name, table).at(degree) for name, degree in expressions.items()]
     for part in (*parts, Expression("", actions or {}).weights):

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 
 from moue.animator import Animator, Portrait
@@ -65,7 +66,11 @@ def drive(arguments: argparse.Namespace) -> int:
         sound = None
         if not arguments.no_sound:
             sound = stack.enter_context(Sound(video.path, video.start))
-        frames = animator.frames(portrait, performance, arguments.batch)
+        poses = iter(performance)
+        first = next(
+            poses
+        )  # what comes before it takes seconds: here, where Ctrl-C ends it at once
+        frames = animator.frames(portrait, chain([first], poses), arguments.batch)
         total = max(1, round((video.seconds or 0.0) * fps))
         with closing(with_progress(frames, total, sys.stderr)) as shown:
             written = write_frames(shown, output, fps, sound)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from fractions import Fraction
 
 import numpy as np
@@ -48,6 +49,16 @@ def test_a_smaller_one_of_one_brow_alone(drive, performance, tmp_path):
         name for name, column in zip(saved.actions, saved.values.T, strict=True) if column.any()
     }
     assert moved == {"browDownLeft"}
+
+
+def test_the_search_for_rest_can_be_interrupted(drive, performance, monkeypatch, tmp_path):
+    def interrupted(self, frame, seconds):
+        assert threading.current_thread() is threading.main_thread()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Tracker, "measure", interrupted)
+    assert drive(performance, "-o", tmp_path / "out.mp4") == (130, "", "moue: error: interrupted\n")
+    assert not list(tmp_path.glob("*out*"))
 
 
 def test_the_sound_comes_along(drive, tmp_path, portrait_photo, monkeypatch):
