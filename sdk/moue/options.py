@@ -275,6 +275,7 @@ def _add_studio(command: Parser) -> None:
     command.add_argument(
         "photo", metavar="PHOTO", nargs="*", help="open from the start; the page opens more"
     )
+    _add_face(command)
     page = command.add_argument_group("the page")
     page.add_argument(
         "--host",

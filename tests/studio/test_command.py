@@ -114,7 +114,7 @@ def test_from_start_to_end(tiny_bundle, portrait_photo, tmp_path, number, code):
         asking = http.client.HTTPConnection(url.netloc, timeout=30)
         asking.request("GET", "/api/model", headers=bearer)
         (shown,) = json.loads(asking.getresponse().read())["portraits"]
-        assert shown["name"] == "astronaut.png"
+        assert (shown["name"], shown["face"]) == (str(photo), "largest")
         minute = json.dumps({"expression": "happy", "seconds": 60, "fps": 60})
         asking.request("POST", f"/api/portraits/{shown['id']}/clip", minute, bearer)
         process.send_signal(number)

@@ -22,7 +22,10 @@ def file_of(photo, kind: str) -> bytes:
 
 
 def test_a_photo_is_taken_shown_and_dropped(studio, portrait_photo):
-    taken = studio.ask("POST", "/api/portraits?face=all", file_of(portrait_photo, "webp"))
+    taken = studio.ask(
+        "POST", "/api/portraits?face=all&name=a.webp", file_of(portrait_photo, "webp")
+    )
+    assert (taken.json["name"], taken.json["face"]) == ("a.webp", "all")
     assert taken.status == 201
     assert (taken.json["width"], taken.json["height"]) == (512, 512)
     (square,) = taken.json["faces"]

@@ -40,6 +40,7 @@ MAX_PHOTO, MAX_CLIP = 20_000_000, 8_000_000  # bytes that are sent for either
 PATIENCE = 60.0  # s for them to arrive
 MAX_FRAMES = MAX_SECONDS * MAX_FPS  # of a clip
 MAX_NAMES = 10_000  # characters of all that a clip names; moue's actions have 700
+MAX_NAME = 255  # characters of a photo's
 CHUNK = 2**18  # bytes of a clip that are read at a time
 SECONDS, FPS = 2.0, 30  # of a clip that names none
 
@@ -59,7 +60,7 @@ def studio_app(stage: Stage) -> FastAPI:
         return _model(stage)
 
     @app.post("/api/portraits")
-    async def add(request: Request, face: str = "largest") -> JSONResponse:
+    async def add(request: Request, face: str = "largest", name: str = "photo.jpg") -> JSONResponse:
         photo = await _body(request, MAX_PHOTO)
         if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
             raise Refusal(
@@ -67,7 +68,8 @@ def studio_app(stage: Stage) -> FastAPI:
                 "the body must be the photo's own bytes, but got a form (multipart/form-data);"
                 " curl --data-binary @photo.jpg sends them",
             )
-        key = await stage.take(photo, int(face) if re.fullmatch("[0-9]{1,4}", face) else face[:40])
+        which = int(face) if re.fullmatch("[0-9]{1,4}", face) else face[:40]
+        key = await stage.take(photo, name[-MAX_NAME:], which)
         opened = {"id": key, **stage.find(key).described(), "open": list(stage.sitters)}
         return JSONResponse(opened, 201)
 

@@ -11,7 +11,6 @@ import sys
 import webbrowser
 from contextlib import ExitStack, suppress
 from ipaddress import ip_address
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from moue.animator import Animator
@@ -50,7 +49,7 @@ def open_studio(arguments: argparse.Namespace) -> int:
         if len(arguments.photo) > MOST:
             raise UsageError(f"the studio keeps {MOST} portraits; name as many photos, not more")
         for photo in arguments.photo:
-            stage.keep(animator.prepare(photo), Path(photo).name)
+            stage.keep(animator.prepare(photo, arguments.face), photo, arguments.face)
         token = secrets.token_urlsafe(24)
         guard = Guard(studio_app(stage), token, arguments.host, port)
         url = f"http://{in_url(arguments.host.lower())}:{port}/"

@@ -39,10 +39,12 @@ Result = TypeVar("Result")
 
 @dataclass(eq=False)
 class Sitter:
-    """An open portrait: its file's name, when it was used, and smaller ones, those shown last."""
+    """An open portrait: its file's name, which of its faces were asked for, when it was used, and smaller
+    ones, those shown last."""
 
     portrait: Portrait
     name: str
+    face: str
     used: int = 0
     small: dict[int, Portrait] = field(default_factory=dict)  # by longer side, the last used last
 
@@ -50,7 +52,8 @@ class Sitter:
         """Size and face squares, in photo pixels and radians, for JSON."""
         height, width = self.portrait.photo.shape[:2]
         faces = [vars(face.square) for face in self.portrait.faces]
-        return {"name": self.name, "width": width, "height": height, "faces": faces}
+        size = {"width": width, "height": height}
+        return {"name": self.name, "face": self.face, **size, "faces": faces}
 
 
 class Stage(Closing):
@@ -68,8 +71,8 @@ class Stage(Closing):
         self._uses = count(1)
         self._thread = ThreadPoolExecutor(1, "stage")
 
-    async def take(self, photo: bytes, face: str | int) -> str:
-        """Prepares a photo from the bytes of its file and returns its id.
+    async def take(self, photo: bytes, name: str, face: str | int) -> str:
+        """Prepares a photo from its file's bytes and name, and returns its id.
 
         Raises:
             Refusal: no JPEG, PNG or WebP, over 25 megapixels, or all of more than 8 faces.
@@ -97,12 +100,12 @@ class Stage(Closing):
         for other in others:  # one by one: what others wait for comes between
             (another,) = (await self._in_turn(partial(prepare, pixels, other))).faces
             portrait = replace(portrait, faces=(*portrait.faces, another))
-        return self.keep(portrait, "photo.jpg")
+        return self.keep(portrait, name, face)
 
-    def keep(self, portrait: Portrait, name: str) -> str:
+    def keep(self, portrait: Portrait, name: str, face: str | int = "largest") -> str:
         """Opens a prepared portrait; those used longest ago go when there are too many, or faces."""
         key = secrets.token_urlsafe(12)
-        self.sitters[key] = Sitter(portrait, name, next(self._uses))
+        self.sitters[key] = Sitter(portrait, name, str(face), next(self._uses))
         while len(self.sitters) > MOST or self._faces() > MOST_FACES_KEPT:
             del self.sitters[min(self.sitters, key=lambda each: self.sitters[each].used)]
         return key
