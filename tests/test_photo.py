@@ -321,3 +321,8 @@ def test_refusals(source: Any, message: str) -> None:
         read_photo(source)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 400
+
+
+def test_an_address_is_no_photo():
+    with pytest.raises(PhotoError, match=r"is an address; download the photo first"):
+        read_photo("https://example.com/a.jpg")

@@ -307,7 +307,11 @@ def _target(arguments: argparse.Namespace, bundle: Bundle) -> Expression | None:
     """What --expression or --mix and every --action add up to, at degree 1; None without any."""
     named = getattr(arguments, "expression", None)
     parts = {named: 1.0} if named else arguments.mix or {}
-    actions = {name: weight for pairs in arguments.action for name, weight in pairs.items()}
+    actions: dict[str, float] = {}
+    for pairs in arguments.action:
+        if twice := actions.keys() & pairs.keys():
+            raise UsageError(f"--action names {min(twice)} twice; give one weight")
+        actions |= pairs
     return mix(parts, actions, bundle.expressions) if parts or actions else None
 
 

@@ -65,6 +65,8 @@ def read_photo(source: Source) -> NDArray[np.uint8]:
     if isinstance(source, (bytes, bytearray, memoryview)):
         return _decode(io.BytesIO(source), "the photo")
     try:
+        if isinstance(source, str) and "://" in source:
+            raise PhotoError(f"{source[:200]!r} is an address; download the photo first")
         path = Path(source)
         if path.is_dir():
             raise PhotoError(f"{path} is a folder, not a photo")

@@ -124,6 +124,7 @@ HAPPY = ["--expression", "happy"]
         ([*HAPPY, "--threads", "-1"], 2, "threads must be"),
         ([*HAPPY, "--threads", "99999999"], 2, "threads must be 0 (all cores) … 1024"),
         ([*HAPPY, "--threads", "9" * 30], 2, "threads must be 0 (all cores) … 1024"),
+        (["--action", "jawOpen=1", "--action", "jawOpen=0.5"], 2, "names jawOpen twice"),
         (["--curve", "pulses"], 2, "there is no 'pulses'; did you mean pulse?"),
         (["--expression", "happy", "--curve", "Rise"], 2, "no 'Rise'; did you mean rise?"),
         (

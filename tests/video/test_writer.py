@@ -253,3 +253,10 @@ def test_pictures_of_others_are_not_replaced(smooth, tmp_path):
         write_frames(smooth(2), f"{tmp_path}/", NTSC)
     assert mine.read_bytes() == before
     assert list(tmp_path.iterdir()) == [mine]
+
+
+def test_frames_do_not_go_to_standard_output(smooth, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(OutputError, match=r"go to a file; name one that ends in \.mp4"):
+        write_frames(smooth(2), "-", NTSC)
+    assert not list(tmp_path.iterdir())

@@ -34,6 +34,9 @@ class Runtime(Closing):
     device: str
     closed = False
 
+    def __repr__(self) -> str:
+        return f"{self.name} on {self.device}"
+
     def __init__(self, bundle: Bundle) -> None:
         size = bundle.input_size
         self.encoder_inputs: dict[str, Shape] = {"photo": (1, 3, size, size)}

@@ -73,6 +73,8 @@ def check_output(path: str | os.PathLike[str], stills: bool = False) -> Output:
     text = os.fspath(path)
     target = Path(text)
     suffix = target.suffix.lower()
+    if text == "-":
+        raise OutputError("frames go to a file; name one that ends in .mp4, .gif, .webp or .png")
     if text.endswith(("/", os.sep)) or (not suffix and (stills or not os.path.exists(target))):
         _check_frame_folder(target)
         return Output(target, "folder")
