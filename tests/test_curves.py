@@ -151,7 +151,8 @@ def test_json_from_a_file(tmp_path: Path) -> None:
         ('{"fps": 30, "actions": [1], "values": [[0]]}', "different names"),
         ('{"fps": 30, "actions": [[]], "values": [[0]]}', "different names"),
         ('{"fps": 30, "actions": "a", "values": [[0]]}', "not a list"),
-        ('{"keys": [{"at": 0}]}', "but fps is missing"),
+        ('{"actions": ["jawOpen"], "values": [[0]]}', "but fps is missing"),
+        ('{"fps": "x", "keys": [{"at": 0}]}', "fps must be"),
         ('{"fps": 30, "keys": {"at": 0}}', "its keys are not a list"),
         ('{"fps": 30, "keys": [{"at": 0}], "values": [[0]]}', "but it holds keys and values"),
         ('{"fps": 0, "keys": [{"at": 0}]}', "fps must be"),
@@ -203,6 +204,27 @@ def test_keys_are_joined_by_straight_lines() -> None:
     assert yaw[9] == -1, "a key that falls on a frame is met exactly"
     again = ActionCurve.from_json(curve.to_json())
     assert again.values.tobytes() == curve.values.tobytes()
+
+
+def test_a_curve_plays_at_another_rate_over_as_many_seconds() -> None:
+    keys = '{"keys": [{"at": 0}, {"at": 0.5, "jawOpen": 1}, {"at": 1}]}'
+    curve = ActionCurve.from_json(keys)
+    assert (curve.fps, len(curve)) == (30, 31)
+    half = ActionCurve.from_json(keys, 10)
+    assert (half.fps, len(half)) == (10, 11)
+    np.testing.assert_allclose(half.values[:, 0], 1 - np.abs(np.arange(11) / 5 - 1), atol=1e-6)
+    rows = ActionCurve(("jawOpen", "headYaw"), [[0, -1], [0.3, 0], [0.6, 1], [0.9, 0]], 60)
+    played = ActionCurve.from_json(rows.to_json(), "30")
+    assert (played.fps, played.actions) == (30, rows.actions)
+    np.testing.assert_allclose(played.values, [[0, -1], [0.6, 1]], atol=1e-6)
+    twice = rows.resampled(120)
+    assert twice.seconds == rows.seconds
+    np.testing.assert_allclose(
+        twice.values[:, 0], [0, 0.15, 0.3, 0.45, 0.6, 0.75, 0.9, 0.9], atol=1e-6
+    )
+    np.testing.assert_array_equal(rows.resampled(60).values, rows.values)
+    with pytest.raises(CurveError, match="at most 1000000 frames, but"):
+        ActionCurve(("jawOpen",), np.zeros((10_000, 1)), "1/100").resampled(60)
 
 
 def test_where_keys_begin_and_end() -> None:

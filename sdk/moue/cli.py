@@ -276,13 +276,13 @@ def _curve(arguments: argparse.Namespace, bundle: Bundle, output: Output) -> Act
             raise UsageError(
                 f"--curve is {' or '.join(SHAPES)}, or a file, but there is no {arguments.curve!r}{near}"
             )
-        own = (arguments.degree, arguments.seconds, arguments.hold, arguments.fps)
+        own = (arguments.degree, arguments.seconds, arguments.hold)
         if target or any(value is not None for value in own):
             raise UsageError(
-                "a curve file has its own actions, length and rate; leave out --expression, --mix,"
-                " --action, --degree, --seconds, --hold and --fps"
+                "a curve file has its own actions and length; leave out --expression, --mix,"
+                " --action, --degree, --seconds and --hold"
             )
-        curve = ActionCurve.from_json(arguments.curve)
+        curve = ActionCurve.from_json(arguments.curve, arguments.fps)
     elif target is None:
         raise UsageError(
             "nothing to animate: add --expression NAME, --mix, --action or --curve FILE.json"

@@ -62,6 +62,22 @@ class ActionCurve:
         """How long it lasts."""
         return float(len(self) / self.fps)
 
+    def resampled(self, fps: Rate) -> ActionCurve:
+        """The same over as many seconds at another rate, linear from frame to frame.
+
+        Raises:
+            CurveError: no rate, or one at which there are too many frames.
+        """
+        rate = parse_fps(fps)
+        frames = max(1, round(len(self) * rate / self.fps))
+        if frames > MAX_FRAMES:
+            raise CurveError(
+                f"a curve has at most {MAX_FRAMES} frames, but {frames} were asked for"
+            )
+        at = np.arange(frames) * float(self.fps / rate)
+        columns = [np.interp(at, np.arange(len(self)), column) for column in self.values.T]
+        return ActionCurve(self.actions, np.reshape(columns, (-1, frames)).T, rate)
+
     def to_json(self) -> str:
         """`{"fps": "30000/1001", "actions": ["jawOpen", …], "values": [[…], …]}`, no bit lost."""
         fps = self.fps.numerator if self.fps.denominator == 1 else str(self.fps)
@@ -99,11 +115,12 @@ class ActionCurve:
         return ActionCurve(tuple(ACTIONS[action] for action in moved), values, rate)
 
     @staticmethod
-    def from_json(source: str | os.PathLike[str] | bytes) -> ActionCurve:
+    def from_json(source: str | os.PathLike[str] | bytes, fps: Rate | None = None) -> ActionCurve:
         """A curve from a JSON file, or from JSON itself: bytes, or a string that opens a brace.
 
         It has a row a frame, as `to_json` writes it, or keys, as `from_keys` takes them:
-        `{"fps": 30, "keys": [{"at": 0}, {"at": 0.5, "mouthSmile": 0.8}, {"at": 2}]}`.
+        `{"fps": 30, "keys": [{"at": 0}, {"at": 0.5, "mouthSmile": 0.8}, {"at": 2}]}`, at 30 frames a
+        second where they name no rate. `fps` plays either at another, over as many seconds.
 
         Raises:
             CurveError: it cannot be read, is no curve, or asks for what makes no sense.
@@ -124,15 +141,18 @@ class ActionCurve:
         if not isinstance(curve, dict):
             raise CurveError(f"{wanted}, but it holds a {type(curve).__name__}")
         form = ("keys",) if "keys" in curve else ("actions", "values")
-        if missing := {"fps", *form} - curve.keys():
+        needed = {*form} if form == ("keys",) else {"fps", *form}
+        if missing := needed - curve.keys():
             raise CurveError(f"{wanted}, but {' and '.join(sorted(missing))} is missing")
         if not all(isinstance(curve[name], list) for name in form):
             raise CurveError(f"{wanted}, but its {' or '.join(form)} are not a list")
         if form == ("actions", "values"):
-            return ActionCurve(**{name: curve[name] for name in ("actions", "values", "fps")})
+            made = ActionCurve(**{name: curve[name] for name in ("actions", "values", "fps")})
+            return made if fps is None else made.resampled(fps)
         if also := {"actions", "values"} & curve.keys():
             raise CurveError(f"{wanted}, but it holds keys and {' and '.join(sorted(also))}")
-        return ActionCurve.from_keys(curve["keys"], curve["fps"])
+        own = parse_fps(curve.get("fps", 30))  # wrong ones are told of, though not played
+        return ActionCurve.from_keys(curve["keys"], own if fps is None else fps)
 
 
 def _read(path: Path) -> bytes:

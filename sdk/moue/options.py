@@ -141,7 +141,9 @@ def _add_animate(command: Parser) -> None:
         help="for how long more the peak is held: at the end of a rise, in the middle of a pulse"
         " (default: 0)",
     )
-    when.add_argument("--fps", help="frames a second, such as 25 or 30000/1001 (default: 30)")
+    when.add_argument(
+        "--fps", help="frames a second, such as 25 or 30000/1001 (default: 30, or the file's own)"
+    )
 
     _add_face(command)
     _add_clip(_add_output(command, ".mp4, .gif, .webp or .png"))

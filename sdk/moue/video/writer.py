@@ -98,7 +98,7 @@ def check_rate(output: Output, fps: Fraction) -> None:
     if codec and fps > codec.max_fps:
         raise OutputError(
             f"a .{codec.container} shows at most {codec.max_fps} frames a second,"
-            f" but got {float(fps):g}; ask for fewer, by --fps or the curve's own fps"
+            f" but got {float(fps):g}; lower --fps"
         )
 
 
