@@ -30,6 +30,7 @@ def test_the_model(studio, animator):
     assert regions == {"eyes", "brows", "mouth", "jaw", "cheeks & nose", "head"}
     assert model["expressions"]["happy"] == dict(animator.expressions["happy"])
     assert (model["runtime"], model["device"]) == ("onnxruntime", "cpu")
+    assert repr(animator.runtime) == "onnxruntime on cpu"
     assert model["bundle"] == {"name": "tiny", "version": "0.1.0"}
 
 
