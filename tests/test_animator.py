@@ -121,7 +121,7 @@ def test_batches_give_the_same_frames(
         ({"jawopen": 0.1}, "did you mean jawOpen"),
         ([0.0] * 50 + [float("nan")] + [0.0] * 3, r"action 50 \(noseSneerRight\)"),
         ([0.0] * 50, r"shape \(54,\)"),
-        ("jawOpen", "shape"),
+        ("jawOpen", r"by action name, but got 'jawOpen'; moue\.expression"),
         (None, "shape"),
     ],
 )
