@@ -22,10 +22,12 @@ def beeping(
     rate: int = RATE,
     late: Fraction = Fraction(0),
     silent: tuple[float, float] = (0, 0),
+    jump: int = 0,
 ) -> Path:
     """Three seconds of dark pictures; at each beep one that is bright. `late` starts both later.
 
-    In the seconds that are `silent` there is no sound at all, not even one of silence.
+    In the seconds that are `silent` there is no sound at all, not even one of silence; from the second
+    second on its clock is `jump` seconds late.
     """
     with av.open(str(path), "w") as out:
         pictures = out.add_stream("libx264", rate=NTSC)
@@ -50,6 +52,7 @@ def beeping(
                 (tone[None, start : start + 1024] * 30000).astype(np.int16), "s16", "mono"
             )
             part.sample_rate, part.pts = rate, start + round(late * rate)
+            part.pts += jump * rate * (start >= 2 * rate)
             part.time_base = Fraction(1, rate)
             for fitting in resampler.resample(part):
                 fitting.pts, fitting.time_base = part.pts, part.time_base
@@ -106,6 +109,15 @@ def test_a_pause_takes_its_time(tmp_path, codec, rate):
     with Sound(source) as sound:
         write_frames(VideoReader(source).steady(NTSC), tmp_path / "out.mp4", NTSC, sound)
     assert heard(tmp_path / "out.mp4") == pytest.approx(BEEPS, abs=0.03)
+
+
+def test_a_damaged_time_ends_the_sound_alone(tmp_path, caplog):
+    source = beeping(tmp_path / "in.mkv", "pcm_s16le", jump=100_000)
+    with Sound(source) as sound:
+        written = write_frames(VideoReader(source).steady(NTSC), tmp_path / "out.mp4", NTSC, sound)
+    assert written.frames == 90
+    assert heard(tmp_path / "out.mp4") == pytest.approx(BEEPS[:2], abs=0.03)
+    assert "it pauses for more than 120 s" in caplog.text
 
 
 def test_a_video_that_is_not_there_is_said(tmp_path):

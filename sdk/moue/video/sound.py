@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 AS_IT_IS = frozenset({"aac", "mp3"})  # codecs that every player takes in an mp4
 RATES = (48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000)  # Hz, what AAC has
+MOST_SILENCE = 120  # s of a pause: a damaged time must not fill the memory
 CATCH_UP = 1000  # samples a second that sound is stretched or shrunk by, where it is late or early
 
 log = logging.getLogger("moue")
@@ -117,6 +118,8 @@ class Sound(Closing):
                 frame.pts -= round(self._start / frame.time_base)
                 if frame.pts < 0:
                     continue
+                if graph and frame.pts * frame.time_base > at + MOST_SILENCE:
+                    raise ValueError(f"it pauses for more than {MOST_SILENCE} s")
             graph = graph or _steady(frame, context.layout.name, context.rate)
             for part in _steadied(graph, frame):
                 at = (part.pts + part.samples) * part.time_base
