@@ -102,6 +102,26 @@ def test_what_is_recorded_is_a_curve_that_the_studio_films(page, studio, key):
     assert studio.ask("POST", f"/api/portraits/{key}/clip", {"curve": curve}).status == 200
 
 
+def test_a_clip_that_takes_long_says_so_and_can_be_stopped(page, studio):
+    page.value(
+        "move('jawOpen', 0.5); $('seconds').value = 90; $('seconds').onchange({target: $('seconds')})"
+    )
+    assert page.value("$('seconds').value") == "60"
+    page.value("document.querySelector('[data-do=clip]').click()")
+    page.wait_until(
+        "!$('notice').hidden && $('notice').textContent.startsWith('Making the clip, ')"
+    )
+    page.value(
+        "document.body.dispatchEvent(new KeyboardEvent('keydown', {key: 'Escape', bubbles: true}))"
+    )
+    page.wait_until("$('notice').textContent == 'Stopped; no clip is saved.' && making === null")
+    assert page.value("document.querySelector('[data-do=clip]').className").split() == [
+        "needs",
+        "primary",
+    ]
+    wait_for(lambda: studio.guard.busy["http"] == 0)
+
+
 def test_what_goes_wrong_is_one_line(page):
     page.value("receive([new File(['no picture'], 'no.png')])")
     page.wait_until("!$('notice').hidden")
