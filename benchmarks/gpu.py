@@ -73,7 +73,8 @@ def measure(
     loop = make()
     weights = action_vector(bundle.expressions[EXPRESSION], bundle.actions)
     actions = np.repeat(np.asarray(weights)[None], loop.batch, 0)
-    moved = bytes_moved(bundle, loop, int((actions[0] != 0).sum()))
+    active = int((actions[0] != 0).sum())
+    moved = bytes_moved(bundle, loop, active)
     away = SPILL * device.cache_bytes / min(moved.values())
     loops = [loop, *(make() for _ in range(min(math.ceil(away), MOST_LOOPS) - 1))]
     for each in loops:  # settles the engine's shapes, then records the graph
@@ -83,21 +84,20 @@ def measure(
     found: dict[str, Any] = {
         "batch": loop.batch,
         "recorded": loop._replay is not None,
-        "actions": int((actions[0] != 0).sum()),
+        "actions": active,
     }
-    stages = [each.stages() for each in loops]
+    stages, rates = [each.stages() for each in loops], {}
     for name in stages[0]:
         works = [each[name] for each in stages]
         found[name] = percentiles(device, works, repeats, name != "decoder" or loop.recordable)
         if name in moved:
             found[name]["bytes"] = moved[name]
             same = copied(device, moved[name], len(loops), repeats)
-            rate = moved[name] / (found[name]["p50"] * 1e-6)
-            found[name]["of_a_copy_of_as_many_bytes"] = round(rate / same, 3)
+            rates[name] = moved[name] / (found[name]["p50"] * 1e-6)
+            found[name]["of_a_copy_of_as_many_bytes"] = round(rates[name] / same, 3)
     bandwidth = max(before, copied(device, COPY_BYTES, 1, repeats=20))
     found["copy_gb_s"] = round(bandwidth / 1e9, 1)
-    for name in moved:
-        rate = moved[name] / (found[name]["p50"] * 1e-6)
+    for name, rate in rates.items():
         found[name]["of_copy_bandwidth"] = round(rate / bandwidth, 3)
     found["frame"] = percentiles(device, [loop.run], repeats, record=False)
     there = to_host(device, loop, actions)

@@ -97,7 +97,9 @@ def test_a_thread_has_its_own_context_back(driver, before):
     device = CudaDevice(2)
     assert (device.stream, driver.now) == (102, before)
     device.free(device.allocate(8))
-    device.wait(device.mark())
+    with device.held():
+        mark = device.mark()
+    device.wait(mark)
     assert (driver.freed_on, driver.now) == ([2], before)
     with device.held():
         with device.held():
@@ -110,7 +112,9 @@ def test_a_thread_has_its_own_context_back(driver, before):
 @pytest.mark.parametrize(("shares_memory", "flags"), [(False, 2), (True, 3)])
 def test_who_waits_for_a_board_leaves_its_core_to_others(driver, shares_memory, flags):
     driver.shares_memory = shares_memory
-    CudaDevice(1).mark()
+    device = CudaDevice(1)
+    with device.held():
+        device.mark()
     assert driver.events == [(flags, 1)]
 
 

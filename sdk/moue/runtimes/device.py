@@ -82,7 +82,7 @@ class CudaDevice:
     """
 
     def __init__(self, index: int = 0) -> None:
-        self._cuda, self._contexts = _cuda_runtime(), _cuda_module("driver")
+        self._cuda, self._contexts = _cuda_module("runtime"), _cuda_module("driver")
         count = self._call("cudaGetDeviceCount")
         if not 0 <= index < count:
             raise RuntimeUnavailableError(f"there is no cuda:{index}, only {count} CUDA devices")
@@ -173,12 +173,11 @@ class CudaDevice:
 
     def mark(self) -> Any:
         """The point in the stream that work has been given up to."""
-        with self.current():
-            if self._marks:
-                event = self._marks.pop()
-            else:
-                event = self._call("cudaEventCreateWithFlags", self._event)
-            self._call("cudaEventRecord", event, self.stream)
+        if self._marks:
+            event = self._marks.pop()
+        else:
+            event = self._call("cudaEventCreateWithFlags", self._event)
+        self._call("cudaEventRecord", event, self.stream)
         return event
 
     def wait(self, mark: Any) -> None:
@@ -287,7 +286,7 @@ def _no_garbage_collected() -> Iterator[None]:
 
 def enter_device(index: int) -> None:
     """Makes `cuda:index` the calling thread's device."""
-    _call(_cuda_runtime(), "cudaSetDevice", index)
+    _call(_cuda_module("runtime"), "cudaSetDevice", index)
 
 
 def cuda_index(device: str) -> int:
@@ -296,10 +295,6 @@ def cuda_index(device: str) -> int:
     if name != "cuda" or not (index or "0").isdecimal():
         raise UsageError(f"device must be cuda or cuda:N, but got {device!r}")
     return int(index or 0)
-
-
-def _cuda_runtime() -> Any:
-    return _cuda_module("runtime")
 
 
 def _cuda_module(name: str) -> Any:

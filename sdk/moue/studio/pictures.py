@@ -14,7 +14,7 @@ from moue.animator import Portrait
 from moue.curves import ActionCurve
 from moue.provenance import mark_file
 from moue.studio.refusal import Refusal
-from moue.studio.stage import MAX_PIXELS, Stage
+from moue.studio.stage import Stage
 from moue.video import write_frames
 from moue.video.ffmpeg import Frame
 
@@ -23,7 +23,7 @@ PICTURES: dict[str, dict[str, Any]] = {  # what Pillow is told of each format
     "jpeg": {"quality": 90, "subsampling": 0},  # lips keep their edge
     "webp": {"quality": 90},
 }
-LARGEST = {"jpeg": 65_535, "webp": 16_383}  # px a side
+LARGEST = {"png": 2**31 - 1, "jpeg": 65_535, "webp": 16_383}  # px a side
 CLIPS = {"mp4": "video/mp4", "gif": "image/gif", "webp": "image/webp"}
 MOST_CLIPS = 2  # that are made at once
 MAX_SECONDS, MAX_FPS = 60, 60  # of a clip
@@ -38,7 +38,7 @@ def encoded(frame: Frame, kind: str) -> bytes:
     from PIL import Image
 
     height, width, _ = frame.shape
-    if max(height, width) > LARGEST.get(kind, MAX_PIXELS):
+    if max(height, width) > LARGEST[kind]:
         raise Refusal(
             422,
             f"a {kind} has at most {LARGEST[kind]} pixels a side, but the photo is {width}×{height};"

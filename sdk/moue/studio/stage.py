@@ -22,7 +22,7 @@ from moue.crop import Face, Square, find_faces
 from moue.curves import ActionCurve
 from moue.errors import MoueError
 from moue.files import Closing
-from moue.photo import Source, read_photo, within
+from moue.photo import read_photo, within
 from moue.streams import quiet_warnings
 from moue.studio.refusal import Refusal
 from moue.video.ffmpeg import Frame
@@ -79,9 +79,6 @@ class Stage(Closing):
             PhotoError, NoFaceError, UsageError: as `Animator.prepare`.
         """
 
-        def prepare(source: Source, chosen: str | int | Face) -> Portrait:
-            return self.animator.prepare(source, chosen)
-
         def look() -> tuple[Frame, list[Face]]:
             check_photo(photo)
             pixels = read_photo(photo)
@@ -96,10 +93,10 @@ class Stage(Closing):
             )
         chosen: list[str | int | Face] = [*found] or [face]
         first, *others = chosen
-        portrait = await self._in_turn(partial(prepare, pixels, first))
+        portrait = await self._in_turn(partial(self.animator.prepare, pixels, first))
         for other in others:  # one by one: what others wait for comes between
-            (another,) = (await self._in_turn(partial(prepare, pixels, other))).faces
-            portrait = replace(portrait, faces=(*portrait.faces, another))
+            another = await self._in_turn(partial(self.animator.prepare, pixels, other))
+            portrait = replace(portrait, faces=portrait.faces + another.faces)
         return self.keep(portrait, name, face)
 
     def keep(self, portrait: Portrait, name: str, face: str | int = "largest") -> str:

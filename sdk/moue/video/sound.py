@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 from fractions import Fraction
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from moue.errors import VideoError, one_line, reason_of
@@ -107,29 +108,34 @@ class Sound(Closing):
             yield Fraction(packet.pts) * packet.time_base, packet
 
     def _encoded(self, encoder: AudioStream) -> Iterator[tuple[Fraction, Any]]:
-        """The sound decoded and encoded anew, on the pictures' clock.
+        """The sound decoded and encoded anew, on the pictures' clock."""
+        context, at = encoder.codec_context, Fraction(0)
+        for part in chain(self._steady(context.layout.name, context.rate), [None]):
+            if part is not None:
+                at = (part.pts + part.samples) * part.time_base
+            for packet in context.encode(part):
+                yield at, self._named(packet, encoder)
+
+    def _steady(self, layout: str, rate: int) -> Iterator[Any]:
+        """The sound decoded, in a layout and rate, on the pictures' clock and without a gap.
 
         A pause is silence there, and a clock of the sound's own that runs apart is stretched to it.
         """
         assert self._stream is not None
-        context, graph, at = encoder.codec_context, None, Fraction(0)
+        graph, end = None, Fraction(0)
         for frame in self._container.decode(self._stream):
             if frame.pts is not None and frame.time_base:
                 frame.pts -= round(self._start / frame.time_base)
                 if frame.pts < 0:
                     continue
-                if graph and frame.pts * frame.time_base > at + MOST_SILENCE:
+                begins = frame.pts * frame.time_base
+                if graph and begins > end + MOST_SILENCE:
                     raise ValueError(f"it pauses for more than {MOST_SILENCE} s")
-            graph = graph or _steady(frame, context.layout.name, context.rate)
-            for part in _steadied(graph, frame):
-                at = (part.pts + part.samples) * part.time_base
-                for packet in context.encode(part):
-                    yield at, self._named(packet, encoder)
-        for part in _steadied(graph, None) if graph else ():
-            for packet in context.encode(part):
-                yield at, self._named(packet, encoder)
-        for packet in context.encode(None):
-            yield at, self._named(packet, encoder)
+                end = begins + Fraction(frame.samples, frame.sample_rate)
+            graph = graph or _graph(frame, layout, rate)
+            yield from _through(graph, frame)
+        if graph:
+            yield from _through(graph, None)
 
     @staticmethod
     def _named(packet: Any, encoder: AudioStream) -> Any:
@@ -137,7 +143,7 @@ class Sound(Closing):
         return packet
 
 
-def _steady(frame: AudioFrame, layout: str, rate: int) -> Graph:
+def _graph(frame: AudioFrame, layout: str, rate: int) -> Graph:
     """Turns frames like this one into others of a layout and rate that follow each other without a gap."""
     from av.filter import Graph
 
@@ -157,7 +163,7 @@ def _steady(frame: AudioFrame, layout: str, rate: int) -> Graph:
     return graph
 
 
-def _steadied(graph: Graph, frame: AudioFrame | None) -> Iterator[Any]:
+def _through(graph: Graph, frame: AudioFrame | None) -> Iterator[Any]:
     graph.push(frame)
     with suppress(BlockingIOError, EOFError):
         while True:
