@@ -107,8 +107,11 @@ def test_beeps_stay_with_their_pictures(tmp_path, name, codec, rate, late, kept)
 def test_a_pause_takes_its_time(tmp_path, codec, rate):
     source = beeping(tmp_path / "in.mkv", codec, rate, silent=(0.7, 1.3))
     with Sound(source) as sound:
-        write_frames(VideoReader(source).steady(NTSC), tmp_path / "out.mp4", NTSC, sound)
+        write_frames(VideoReader(source).steady(30), tmp_path / "out.mp4", 30, sound)
     assert heard(tmp_path / "out.mp4") == pytest.approx(BEEPS, abs=0.03)
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        *_, last = container.decode(audio=0)
+        assert float(last.pts * last.time_base) > 2.95  # none of its end is missing
 
 
 def test_a_damaged_time_ends_the_sound_alone(tmp_path, caplog):

@@ -109,12 +109,11 @@ class Sound(Closing):
 
     def _encoded(self, encoder: AudioStream) -> Iterator[tuple[Fraction, Any]]:
         """The sound decoded and encoded anew, on the pictures' clock."""
-        context, at = encoder.codec_context, Fraction(0)
+        context = encoder.codec_context
         for part in chain(self._steady(context.layout.name, context.rate), [None]):
-            if part is not None:
-                at = (part.pts + part.samples) * part.time_base
             for packet in context.encode(part):
-                yield at, self._named(packet, encoder)
+                assert packet.pts is not None
+                yield Fraction(packet.pts) * packet.time_base, self._named(packet, encoder)
 
     def _steady(self, layout: str, rate: int) -> Iterator[Any]:
         """The sound decoded, in a layout and rate, on the pictures' clock and without a gap.
