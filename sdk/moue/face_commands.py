@@ -67,9 +67,7 @@ def drive(arguments: argparse.Namespace) -> int:
         if not arguments.no_sound:
             sound = stack.enter_context(Sound(video.path, video.start))
         poses = iter(performance)
-        first = next(
-            poses
-        )  # what comes before it takes seconds: here, where Ctrl-C ends it at once
+        first = next(poses)  # takes seconds: here, where Ctrl-C ends it at once
         frames = animator.frames(portrait, chain([first], poses), arguments.batch)
         total = max(1, round((video.seconds or 0.0) * fps))
         with closing(with_progress(frames, total, sys.stderr)) as shown:
@@ -166,9 +164,8 @@ def _performer(arguments: argparse.Namespace) -> Iterator[Performer]:
     """Who the options name: a face before a camera, or actions from elsewhere."""
     source = getattr(arguments, "actions", None)
     if source is not None:
-        lines = Feed(
-            source, lambda: receive(source, log.warning), endless=source != "-", first=None
-        )
+        name, endless = ("standard input", False) if source == "-" else (source, True)
+        lines = Feed(name, lambda: receive(source, log.warning), endless, first=None)
         with lines:
             yield RemotePerformer(lines)
         return

@@ -253,7 +253,8 @@ def _add_live(command: Parser) -> None:
         "--actions",
         metavar="-|udp|osc|ws://HOST:PORT",
         help="play what moue track sends and open no camera: - reads standard input, udp:// and osc://"
-        " listen at this machine's HOST, ws:// connects to the sender's",
+        " listen at this machine's HOST, ws:// connects to the sender's; after 0.2 s without any the"
+        " portrait eases to rest",
     )
     _add_face(command)
     out = command.add_argument_group("output")

@@ -31,7 +31,8 @@ def test_the_model(studio, animator):
     assert model["expressions"]["happy"] == dict(animator.expressions["happy"])
     assert (model["runtime"], model["device"]) == ("onnxruntime", "cpu")
     assert repr(animator.runtime) == "onnxruntime on cpu"
-    assert model["bundle"] == {"name": "tiny", "version": "0.1.0"}
+    given = str(animator.bundle.folder)
+    assert model["bundle"] == {"name": "tiny", "version": "0.1.0", "given": given}
 
 
 def test_at_rest_a_frame_is_the_photo(studio, key, portrait_photo):

@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from moue.actions import ACTIONS, FACE_ACTIONS, HEAD_TURNS
 from moue.errors import ActionError, BundleError, UsageError
 from moue.tracking import Measured, Tracker, Tuning, quietest
+from moue.tracking.follow import cut
 from moue.tracking.mesh import IMAGE_AXES
 from moue.tracking.regressor import load_regressor
 
@@ -35,6 +38,14 @@ def measured(opened: float, turn: float = 0.0) -> Measured:
     c, s = np.cos(turn), np.sin(turn)
     mesh = mesh @ np.float32([[c, 0, -s], [0, 1, 0], [s, 0, c]])
     return Measured(((40 * mesh + (500, -500, 0)) * IMAGE_AXES).astype(np.float32))
+
+
+@given(st.integers(-90, 90), st.integers(-90, 90), st.integers(1, 90))
+def test_a_window_beyond_the_picture_repeats_its_edge(left, top, side):
+    picture = np.random.default_rng(0).integers(0, 256, (30, 50, 3), np.uint8)
+    rows, columns = np.arange(top, top + side), np.arange(left, left + side)
+    wanted = picture[rows.clip(0, 29)[:, None], columns.clip(0, 49)]
+    assert np.array_equal(cut(picture, left, top, side), wanted)
 
 
 def test_a_still_face_that_wanders_does_nothing(portrait_photo):

@@ -8,6 +8,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from av.stream import Disposition
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,8 +16,18 @@ from moue.errors import CurveError, VideoError
 from moue.video import VideoReader, write_frames
 from moue.video.reader import steady
 
-IDENTITY = np.array([1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30], ">i4").tobytes()
-QUARTER_TURN = np.array([0, 1 << 16, 0, -1 << 16, 0, 0, 0, 0, 1 << 30], ">i4").tobytes()
+
+def display_matrix(a: int, b: int, c: int, d: int) -> bytes:
+    """As an mp4 has it: pixel (x, y) is shown at (a x + c y, b x + d y), and the offset that fits."""
+    fixed = [a << 16, b << 16, 0, c << 16, d << 16, 0, 0, 0, 1 << 30]
+    return np.array(fixed, ">i4").tobytes()
+
+
+IDENTITY = display_matrix(1, 0, 0, 1)
+TURNS = [
+    *((a, 0, 0, d) for a in (1, -1) for d in (1, -1)),
+    *((0, b, c, 0) for b in (1, -1) for c in (1, -1)),
+]  # by quarters, mirrored or not
 
 
 @pytest.fixture(scope="module")
@@ -53,16 +64,68 @@ def test_two_at_a_time_and_one_that_is_left_early(small_mp4):
     assert held() == 0
 
 
-def test_turned_as_the_file_asks(smooth, tmp_path):
+@pytest.mark.parametrize("turn", TURNS)
+def test_turned_and_mirrored_as_the_file_asks(smooth, tmp_path, turn):
     path = tmp_path / "out.mp4"
     write_frames(smooth(2), path, Fraction(30))
-    upright = next(iter(VideoReader(path)))
+    stored = next(iter(VideoReader(path)))
     data = path.read_bytes()
     track = data.index(b"tkhd")  # the film's own matrix comes before; the track's turns the picture
-    path.write_bytes(data[:track] + data[track:].replace(IDENTITY, QUARTER_TURN, 1))
+    path.write_bytes(data[:track] + data[track:].replace(IDENTITY, display_matrix(*turn), 1))
     video = VideoReader(path)
-    assert video.size == (96, 128)
-    assert np.array_equal(next(iter(video)), np.rot90(upright, -1)), "a quarter turn clockwise"
+    shown = next(iter(video))
+    assert video.size == ((128, 96) if turn[0] else (96, 128)) == shown.shape[1::-1]
+    y, x = np.mgrid[: stored.shape[0], : stored.shape[1]]
+    a, b, c, d = turn
+    across, down = a * x + c * y, b * x + d * y
+    assert np.array_equal(shown[down - down.min(), across - across.min()], stored)
+
+
+@pytest.mark.parametrize("make", [Path, str], ids=["path", "string"])
+def test_a_name_with_a_colon_is_no_protocol(small_mp4, tmp_path, monkeypatch, make):
+    monkeypatch.chdir(tmp_path)
+    Path("2026-11-28T14:22:05.mp4").write_bytes(small_mp4.read_bytes())
+    assert len(list(VideoReader(make("2026-11-28T14:22:05.mp4")))) == 5
+    Path("14:22").mkdir()
+    write_frames(VideoReader("2026-11-28T14:22:05.mp4"), make("14:22/out.mp4"), 30)
+    assert len(list(VideoReader(make("14:22/out.mp4")))) == 5
+
+
+def test_a_rate_that_the_file_does_not_say_is_counted(tmp_path):
+    path, times = tmp_path / "browser.webm", [33 * k + 7 * k * k % 20 for k in range(40)]  # ms
+    with av.open(str(path), "w") as container:
+        codec = container.add_stream("libvpx").codec_context
+        codec.width, codec.height, codec.pix_fmt = 48, 32, "yuv420p"
+        codec.time_base, codec.framerate = Fraction(1, 1000), Fraction(0)
+        for k, time in enumerate(times):
+            frame = av.VideoFrame.from_ndarray(np.full((32, 48, 3), 5 * k, np.uint8))
+            frame.pts, frame.time_base = time, Fraction(1, 1000)
+            container.mux(codec.encode(frame))
+        container.mux(codec.encode(None))
+    with av.open(str(path)) as container:
+        assert container.streams.video[0].average_rate is None
+    assert VideoReader(path).fps == pytest.approx(39_000 / times[-1], abs=1e-4)
+
+
+def test_the_rate_of_a_gif_is_that_of_all_its_frames(smooth, tmp_path):
+    write_frames(smooth(31), tmp_path / "out.gif", Fraction(30))  # each 3 or 4 hundredths long
+    assert VideoReader(tmp_path / "out.gif").fps == 30
+
+
+def cover_alone(path):
+    """A song with a picture on its cover."""
+    with av.open(str(path), "w", format="mp4") as container:
+        sound = container.add_stream("aac", rate=8000)
+        cover = container.add_stream("mjpeg")
+        cover.width, cover.height, cover.pix_fmt = 48, 32, "yuvj420p"
+        cover.disposition = Disposition.attached_pic
+        picture = av.VideoFrame.from_ndarray(np.zeros((32, 48, 3), np.uint8))
+        container.mux(cover.encode(picture.reformat(format="yuvj420p")))
+        container.mux(cover.encode(None))
+        silence = av.AudioFrame.from_ndarray(np.zeros((1, 8000), np.float32), "fltp", "mono")
+        silence.rate = 8000
+        container.mux(sound.encode(silence))
+        container.mux(sound.encode(None))
 
 
 def no_pictures(path):
@@ -80,6 +143,7 @@ def no_pictures(path):
         (lambda path: path.touch(), "cannot read the video"),
         (lambda path: path.write_text("no video\n" * 99), "cannot read the video"),
         (no_pictures, "no pictures"),
+        (cover_alone, "holds a still picture, and no video"),
     ],
 )
 def test_what_is_no_video(tmp_path, make, words):

@@ -101,10 +101,14 @@ HALF_OPEN = b"/moue/jawOpen\0\0\0,f\0\0" + struct.pack(">f", 0.5)
     [
         (lines, b'{"moue": 1, "actions": {"jawOpen": 1, "tongueOut": 7}, "extra": []}', 1),
         (lines, b'{"moue": 1, "actions": {}}', 0),
+        (lines, b'{"moue": 1, "actions": {"tongueOut": 0.5}}', 0),
+        (lines, b'{"moue": 1, "actions": {"jawOpen": 1.00000001}}', 1),
         (osc, bundle(HALF_OPEN), 0.5),
+        (osc, bundle(HALF_OPEN[:-8] + b",i\0\0" + struct.pack(">i", 1)), 1),
+        (osc, bundle(HALF_OPEN[:-8] + b",d\0\0" + struct.pack(">d", 0.25)), 0.25),
         (
             osc,
-            bundle(b"/other\0\0,s\0\0hi\0\0", b"", HALF_OPEN, b"/moue/tongueOut\0,i\0\0abcd"),
+            bundle(b"/other\0\0,s\0\0hi\0\0", b"", HALF_OPEN, b"/moue/tongueOut\0,s\0\0hi\0\0"),
             0.5,
         ),
         (osc, bundle(b"/moue/frame\0,i\0\0\0\0\0\1"), 0),
@@ -113,6 +117,27 @@ HALF_OPEN = b"/moue/jawOpen\0\0\0,f\0\0" + struct.pack(">f", 0.5)
 def test_less_is_enough_and_more_is_ignored(form, message, jaw):
     received = form.decode(message)
     assert (received.weights[JAW], received.weights.sum(), received.confidence) == (jaw, jaw, 1)
+
+
+@pytest.mark.parametrize(
+    ("form", "message"),
+    [
+        (lines, b'{"moue": 1, "actions": {"mouthSmile": 0.5, "mouthSmileLeft": 1}}'),
+        (
+            osc,
+            bundle(
+                b"/moue/mouthSmileLeft\0\0\0\0,i\0\0" + struct.pack(">i", 1),
+                b"/moue/mouthSmile\0\0\0\0,f\0\0" + struct.pack(">f", 0.5),
+            ),
+        ),
+    ],
+)
+def test_a_name_without_its_side_stands_for_both(form, message):
+    weights = dict(zip(ACTIONS, form.decode(message).weights.tolist(), strict=True))
+    assert {name: weight for name, weight in weights.items() if weight} == {
+        "mouthSmileLeft": 1,
+        "mouthSmileRight": 0.5,
+    }
 
 
 @pytest.mark.parametrize(
@@ -131,6 +156,7 @@ def test_less_is_enough_and_more_is_ignored(form, message, jaw):
         b'{"moue": 1, "actions": {"jawOpen": "1"}}',
         b'{"moue": 1, "actions": {"jawOpen": ' + b"1" * 5000 + b"}}",
         b'{"moue": 1, "actions": {"jawOpen": ' + b"[" * 960 + b"]" * 960 + b"}}",
+        b'{"moue": 1, "actions": {"jawopen": 1}}',
         b'{"moue": 1, "actions": {}, "confidence": 2}',
         b"[" * 100_000,
         b'{"moue": 1, "actions": {"x": "' + b"a" * 20_000 + b'"}}',
@@ -151,7 +177,7 @@ def test_lines_that_make_no_sense(line):
     ],
 )
 def test_what_was_sent_is_shown_safely(value, shown):
-    with pytest.raises(ValueError, match="jawOpen must be a number") as refused:
+    with pytest.raises(ValueError, match="'jawOpen' must be a number") as refused:
         lines.decode(f'{{"moue": 1, "actions": {{"jawOpen": {value}}}}}'.encode())
     assert str(refused.value).endswith(f"but got {shown}")
 
@@ -168,12 +194,14 @@ def test_what_was_sent_is_shown_safely(value, shown):
         (bundle(HALF_OPEN)[:-1], "cut short"),
         (bundle(HALF_OPEN) + b"\0", "cut short"),
         (bundle(HALF_OPEN) + b"\xff\xff\xff\xff", "cut short"),
-        (bundle(HALF_OPEN[:-4]), "a float"),
-        (bundle(HALF_OPEN.replace(b",f", b",i")), "a float"),
-        (bundle(HALF_OPEN.replace(b",f\0\0", b",ff\0") + bytes(4)), "a float"),
-        (bundle(HALF_OPEN[:-4] + struct.pack(">f", float("nan"))), "jawOpen must be a number"),
-        (bundle(HALF_OPEN[:-4] + struct.pack(">f", float("inf"))), "jawOpen must be a number"),
-        (bundle(HALF_OPEN[:-4] + struct.pack(">f", -0.5)), "jawOpen must be a number"),
+        (bundle(HALF_OPEN[:-4]), "a number"),
+        (bundle(HALF_OPEN.replace(b",f", b",s")), "a number"),
+        (bundle(HALF_OPEN.replace(b",f", b",d")), "a number"),
+        (bundle(HALF_OPEN.replace(b",f\0\0", b",ff\0") + bytes(4)), "a number"),
+        (bundle(HALF_OPEN.replace(b"jawOpen\0", b"jawopen\0")), "did you mean jawOpen"),
+        (bundle(HALF_OPEN[:-4] + struct.pack(">f", float("nan"))), "'jawOpen' must be a number"),
+        (bundle(HALF_OPEN[:-4] + struct.pack(">f", float("inf"))), "'jawOpen' must be a number"),
+        (bundle(HALF_OPEN[:-4] + struct.pack(">f", -0.5)), "'jawOpen' must be a number"),
         (bundle(b"/moue/confidence\0\0\0\0,f\0\0" + struct.pack(">f", 2)), "confidence must be"),
         (bundle(*[b""] * MAX_BYTES), "at most"),
     ],

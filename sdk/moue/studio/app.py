@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
+from pathlib import Path
 from typing import Annotated, Any, BinaryIO
 
 from fastapi import FastAPI, Query, Request, WebSocket
@@ -18,6 +19,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response, StreamingRes
 from starlette.exceptions import HTTPException
 
 from moue.actions import action_vector, least
+from moue.bundle import BUNDLES
 from moue.curves import ActionCurve
 from moue.errors import MoueError, shown, with_kind
 from moue.expressions import Expression, mix
@@ -163,6 +165,7 @@ def _model(stage: Stage) -> dict[str, Any]:
         "bundle": {
             "name": animator.bundle.manifest.name,
             "version": animator.bundle.manifest.version,
+            "given": _given(animator.bundle.folder),
         },
         "runtime": animator.runtime.name,
         "device": animator.runtime.device,
@@ -173,6 +176,11 @@ def _model(stage: Stage) -> dict[str, Any]:
         "expressions": {name: dict(weights) for name, weights in animator.expressions.items()},
         "portraits": [{"id": key, **sitter.described()} for key, sitter in stage.sitters.items()],
     }
+
+
+def _given(folder: Path) -> str:
+    """What `--bundle` takes for a bundle's folder."""
+    return folder.name if folder.parent == BUNDLES else os.path.join(".", folder)
 
 
 async def _body(request: Request, most: int) -> bytes:

@@ -49,7 +49,8 @@ def open_studio(arguments: argparse.Namespace) -> int:
         if len(arguments.photo) > MOST:
             raise UsageError(f"the studio keeps {MOST} portraits; name as many photos, not more")
         for photo in arguments.photo:
-            stage.keep(animator.prepare(photo, arguments.face), photo, arguments.face)
+            name = photo.encode("utf-8", "replace").decode()  # a file's name may be no text
+            stage.keep(animator.prepare(photo, arguments.face), name, arguments.face)
         token = secrets.token_urlsafe(24)
         guard = Guard(studio_app(stage), token, arguments.host, port)
         url = f"http://{in_url(arguments.host.lower())}:{port}/"

@@ -176,7 +176,7 @@ class Follower(Closing):
         if self._window is None:
             return None
         left, top, side = self._window
-        window = _cut(frame, left, top, side)
+        window = cut(frame, left, top, side)
         # The mesh looks where it last saw the face; where that fails, it searches the window.
         with nullcontext() if self._started else quiet_stderr():
             found = self._mesher(window) or self._mesher(window)
@@ -223,14 +223,14 @@ def _extent(landmarks: Mesh) -> tuple[float, float, float]:
     return float(x), float(y), float((high - low).max())
 
 
-def _cut(frame: NDArray[np.uint8], left: int, top: int, side: int) -> NDArray[np.uint8]:
+def cut(frame: NDArray[np.uint8], left: int, top: int, side: int) -> NDArray[np.uint8]:
     """A square of the frame; beyond its edges they repeat."""
     height, width = frame.shape[:2]
-    if left >= 0 and top >= 0 and left + side <= width and top + side <= height:
-        return np.ascontiguousarray(frame[top : top + side, left : left + side])
-    rows = np.clip(np.arange(top, top + side), 0, height - 1)
-    columns = np.clip(np.arange(left, left + side), 0, width - 1)
-    return np.ascontiguousarray(frame[rows[:, None], columns])
+    left, top = min(max(left, 1 - side), width - 1), min(max(top, 1 - side), height - 1)
+    inside = frame[max(top, 0) : top + side, max(left, 0) : left + side]
+    above, before = max(-top, 0), max(-left, 0)
+    below, after = side - above - inside.shape[0], side - before - inside.shape[1]
+    return np.pad(inside, ((above, below), (before, after), (0, 0)), mode="edge")
 
 
 def _points(landmarks: Any) -> Mesh:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -85,7 +86,9 @@ def write_clip(
         )
     options = dict(codec.container_options)
     try:
-        with av.open(str(path), "w", format=codec.container, options=options) as container:
+        with av.open(
+            os.path.abspath(path), "w", format=codec.container, options=options
+        ) as container:
             context = container.add_stream(codec.encoder, rate=fps).codec_context
             assert isinstance(context, av.VideoCodecContext)
             context.options = dict(codec.encoder_options)

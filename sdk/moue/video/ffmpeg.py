@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -20,20 +21,22 @@ MAX_PIXELS = 64_000_000  # of one frame; checked before any is decoded
 BICUBIC, FULL_CHROMA, ACCURATE_RND = 4, 0x2000, 0x40000  # of swscale; PyAV 17 has no names for all
 
 
-def open_container(source: str | os.PathLike[str], **options: Any) -> InputContainer:
-    """A file or stream, opened; titles that are not UTF-8 do not matter."""
+def open_container(source: str | Path, **options: Any) -> InputContainer:
+    """A file by its path, or a stream by its URL, opened; titles that are not UTF-8 do not matter."""
     import av
 
     # PyAV 19 reads such titles by itself; those before must be told to.
     if int(av.__version__.split(".")[0]) < 19:
         options["metadata_errors"] = "replace"
-    container: InputContainer = av.open(str(source), **options)
+    # What comes before a colon in a relative path, FFmpeg takes for a protocol.
+    name = os.path.abspath(source) if isinstance(source, Path) else source
+    container: InputContainer = av.open(name, **options)
     return container
 
 
 @contextmanager
 def open_pictures(
-    source: str | os.PathLike[str], options: Mapping[str, str] | None = None, **others: Any
+    source: str | Path, options: Mapping[str, str] | None = None, **others: Any
 ) -> Iterator[InputContainer]:
     """A file or stream with pictures, its first video ready to be decoded.
 

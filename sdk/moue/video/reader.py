@@ -6,10 +6,12 @@ import os
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from moue.errors import VideoError, reason_of
 from moue.rates import Rate, parse_fps
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 
 Timed = tuple[Fraction, Frame]  # seconds, and what is shown from then on
 
+GIF = "gif"  # in which the mean is that of the first frames, each of whole hundredths of a second
+COUNTED = 2000  # frames whose times are looked at, where a file does not say its rate
+FINEST = 1001  # what such a rate is a fraction of at most, as 30000/1001 is
 MAX_STILL = 600  # seconds that one frame may stay: a damaged time must not fill a disk
 
 
@@ -30,7 +35,8 @@ class VideoReader:
     Attributes:
         path: the file.
         fps: frames per second, exactly as the file has it; 29.97 is 30000/1001. Where the rate
-            varies, its mean.
+            varies, its mean; where the file names none, as those that browsers record, that of its
+            first minute or so.
         size: (width, height) in pixels, upright.
         start: seconds on the file's own clock at which its first frame is shown.
         seconds: how long it lasts; None where the file does not say.
@@ -43,15 +49,19 @@ class VideoReader:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
+        from av.stream import Disposition
+
         self.path = Path(path)
         with self._open() as container:
             stream = container.streams.video[0]
-            rate = stream.average_rate or stream.guessed_rate
+            if stream.disposition & Disposition.attached_pic:
+                raise VideoError(f"{self.path} holds a still picture, and no video")
+            rate = _rate(container)
             # FFmpeg counts a file's length in microseconds.
             self.seconds = container.duration / 1e6 if container.duration else None
         if not rate:
             raise VideoError(f"{self.path} does not say its frame rate; convert it to an mp4")
-        self.fps = Fraction(rate)
+        self.fps = rate
         self.start = Fraction(0)
         with closing(self.timed()) as frames:
             first = next(frames, None)
@@ -103,8 +113,22 @@ class VideoReader:
             with open_pictures(self.path) as container:
                 yield container
         except (av.FFmpegError, OSError) as error:
-            reason = reason_of(error)
+            webp = self.path.suffix.lower() == ".webp"
+            reason = "FFmpeg reads no moving WebP; use an mp4" if webp else reason_of(error)
             raise VideoError(f"cannot read the video {self.path}: {reason}") from error
+
+
+def _rate(container: InputContainer) -> Fraction | None:
+    """Frames per second of a container's pictures, counted where it does not say."""
+    stream = container.streams.video[0]
+    if said := stream.guessed_rate if container.format.name == GIF else stream.average_rate:
+        return Fraction(said)
+    packets = islice(container.demux(stream), COUNTED)
+    times = sorted(packet.pts for packet in packets if packet.pts is not None)
+    if stream.time_base is None or len(times) < 2 or times[0] == times[-1]:
+        return None
+    lasted = (times[-1] - times[0]) * stream.time_base
+    return Fraction((len(times) - 1) / lasted).limit_denominator(FINEST)
 
 
 def upright(picture: av.VideoFrame, exact: bool) -> Frame:
@@ -114,7 +138,22 @@ def upright(picture: av.VideoFrame, exact: bool) -> Frame:
     """
     how = BICUBIC | FULL_CHROMA | ACCURATE_RND if exact else None
     frame = np.asarray(picture.to_ndarray(format="rgb24", interpolation=how), np.uint8)
-    return np.rot90(frame, picture.rotation // 90) if picture.rotation else frame
+    beside: Any = picture.side_data  # more than its stub says
+    if "DISPLAYMATRIX" not in beside:
+        return frame
+    return turned(frame, np.frombuffer(bytes(beside["DISPLAYMATRIX"]), np.int32))
+
+
+def turned(frame: Frame, matrix: NDArray[np.int32]) -> Frame:
+    """A frame as a display matrix asks: turned by quarters, mirrored, or both.
+
+    Args:
+        matrix: int32 [9]; the first two of each three take a pixel's (x, y) to where it is shown.
+    """
+    a, b, _, c, d = matrix[:5].tolist()
+    if abs(a) < abs(b):
+        frame, a, d = frame.transpose(1, 0, 2), c, b
+    return frame[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
 
 
 def steady(frames: Iterable[Timed], fps: Fraction) -> Generator[Frame, None, None]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from fractions import Fraction
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from moue.errors import VideoError, one_line, reason_of
@@ -45,7 +46,7 @@ class Sound(Closing):
         import av
 
         try:
-            self._container = open_container(path)
+            self._container = open_container(Path(path))
         except (av.FFmpegError, OSError) as error:
             raise VideoError(f"cannot read {path}: {reason_of(error)}") from None
         self._start = start

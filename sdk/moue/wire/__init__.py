@@ -14,8 +14,10 @@
 
 A line is one such object; so is a datagram of `udp://` and a message of `ws://`. A datagram of
 `osc://` is one bundle of about 2 kB (OSC 1.0). A receiver needs `moue` and `actions`, or one message
-under `/moue/`; it takes an action that is left out as 0 and ignores what it does not know. No picture
-and no landmark is ever sent.
+under `/moue/`, a float, a double or an integer; it takes a name without its side for both sides, an
+action that is left out as 0, and ignores what it does not know, unless that is all there is. No picture
+and no landmark is ever sent. A sender goes on as long as its face is to be shown: what falls silent
+for 0.2 s is lost, and the portrait eases to rest.
 
 Datagrams go to the receiver's address. A WebSocket is opened the other way round: who tracks listens,
 anyone may connect, and each gets the newest line as fast as it takes them.

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 
-import numpy as np
-
 from moue.actions import ACTIONS
 from moue.reading import strict_json
-from moue.wire.sample import MAX_BYTES, Received, Sample, weight
+from moue.wire.sample import MAX_BYTES, Received, Sample, received
 
 VERSION = 1
 FAINT = 0.00005  # what rounds to nothing is left out
@@ -36,7 +34,7 @@ def decode(line: bytes) -> Received:
     """The actions of one line.
 
     Raises:
-        ValueError: it is not of the form of `moue.wire`, or a weight is no number or out of range.
+        ValueError: it is not of the form of `moue.wire`, or as `received`.
     """
     if len(line) > MAX_BYTES:
         raise ValueError(f"a line has at most {MAX_BYTES} bytes")
@@ -46,6 +44,4 @@ def decode(line: bytes) -> Received:
     actions = fields.get("actions")
     if not isinstance(actions, dict):
         raise ValueError("actions must be weights by name")
-    weights = [weight(actions.get(name, 0), name) for name in ACTIONS]
-    confidence = weight(fields.get("confidence", 1), "confidence")
-    return Received(np.array(weights, np.float32), confidence)
+    return received(actions, fields.get("confidence", 1))

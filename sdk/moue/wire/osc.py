@@ -9,17 +9,14 @@ from __future__ import annotations
 import struct
 from typing import Final
 
-import numpy as np
-
-from moue.actions import ACTIONS
-from moue.wire.sample import MAX_BYTES, Received, Sample, weight
+from moue.actions import ACTIONS, sides
+from moue.wire.sample import MAX_BYTES, Received, Sample, received
 
 BUNDLE: Final = b"#bundle\0"
 HEAD = len(BUNDLE) + 8  # bytes
 SINCE_1900 = 2_208_988_800  # s from then, where time tags begin, to 1970
 ADDRESS = "/moue/"
-INDEX = {name: k for k, name in enumerate(ACTIONS)}
-ONE_FLOAT = struct.Struct(">4sf")  # its types, and itself
+NUMBERS = {b",f\0\0": ">f", b",i\0\0": ">i", b",d\0\0": ">d"}  # one argument, by its type
 
 
 def encode(sample: Sample) -> bytes:
@@ -40,14 +37,14 @@ def decode(packet: bytes) -> Received:
     """The actions of one packet.
 
     Raises:
-        ValueError: it is not of the form of `moue.wire`, or a weight is no number or out of range.
+        ValueError: it is not of the form of `moue.wire`, or as `received`.
     """
     if len(packet) > MAX_BYTES:
         raise ValueError(f"a packet has at most {MAX_BYTES} bytes")
     if not packet.startswith(BUNDLE) or len(packet) < HEAD:
         raise ValueError("an OSC packet must be one bundle")
-    weights, confidence, known = np.zeros(len(ACTIONS), np.float32), 1.0, False
-    at = HEAD
+    numbers: dict[str, float] = {}
+    known, at = False, HEAD
     while at < len(packet):
         begins = at + 4
         at = begins + int.from_bytes(packet[at:begins], "big")
@@ -58,13 +55,16 @@ def decode(packet: bytes) -> Received:
         if not name.startswith(ADDRESS):
             continue
         known, name = True, name[len(ADDRESS) :]
-        if name in INDEX:
-            weights[INDEX[name]] = _float(packet[begins + _padded(address) : at], name)
-        elif name == "confidence":
-            confidence = _float(packet[begins + _padded(address) : at], name)
+        if name in ("frame", "pose"):
+            continue
+        wanted = name == "confidence" or sides(name)[0] in ACTIONS
+        numbers[name] = _number(packet[begins + _padded(address) : at], name) if wanted else 0.0
     if not known:
-        raise ValueError(f"an OSC bundle must hold messages under {ADDRESS}")
-    return Received(weights, confidence)
+        raise ValueError(
+            f"an OSC bundle must hold messages under {ADDRESS}; bundles inside it are not read"
+        )
+    confidence = numbers.pop("confidence", 1.0)
+    return received(numbers, confidence)
 
 
 def _message(name: str, types: str, *arguments: float) -> bytes:
@@ -82,8 +82,9 @@ def _padded(string: bytes) -> int:
     return len(string) // 4 * 4 + 4
 
 
-def _float(content: bytes, name: str) -> float:
-    types, value = ONE_FLOAT.unpack(content) if len(content) == ONE_FLOAT.size else (b"", 0.0)
-    if types != b",f\0\0":
-        raise ValueError(f"{ADDRESS}{name} must have one argument, a float")
-    return weight(value, name)
+def _number(content: bytes, name: str) -> float:
+    form = NUMBERS.get(content[:4], "")
+    if not form or len(content) != 4 + struct.calcsize(form):
+        raise ValueError(f"{ADDRESS}{name} must have one argument, a number")
+    value: float = struct.unpack(form, content[4:])[0]
+    return value

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from moue.actions import least
-from moue.errors import shown
+from moue.actions import ACTIONS, action_vector, by_side, unknown_action, weight_within
+from moue.errors import ActionError
 from moue.tracking import Pose
 
 MAX_BYTES = 16_384  # of one line or packet; a full one has 2,000
+OTHERS = ("tongueOut", "_neutral")  # ARKit's and MediaPipe's names for what moue does not move
 
 
 @dataclass(frozen=True)
@@ -42,9 +44,17 @@ class Received:
     confidence: float
 
 
-def weight(value: Any, name: str) -> float:
-    """The value, if it is a number from the action's least to 1; ValueError for anything else."""
-    low = least(name)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= 1:
-        raise ValueError(f"{name} must be a number in [{low:g}, 1], but got {shown(value)}")
-    return float(value)
+def received(weights: Mapping[str, Any], confidence: Any) -> Received:
+    """What was sent, by name: one without its side stands for both, unknown ones are passed over.
+
+    Raises:
+        ValueError: a weight or the confidence is no number or out of range, or all names are unknown.
+    """
+    try:
+        known = {name: weight for name, weight in by_side(weights).items() if name in ACTIONS}
+        others = [name for name in weights if name not in OTHERS]
+        if others and not known:
+            raise unknown_action(others[0], ACTIONS)
+        return Received(action_vector(known, ACTIONS), weight_within(confidence, "confidence"))
+    except ActionError as error:
+        raise ValueError(str(error)) from None
