@@ -231,10 +231,14 @@ MOUE_INLINE void see_mouth(Run& run, int64_t k, const Photo& picture, const Node
   fetch(run.looks, k, k + kLanes, picture);
 }
 
-// The light of the same pixels falls on it, where they lie in its window, [begin, end) of the run.
+// The light of the same pixels falls on it, where they lie in its window, [begin, end) of the run;
+// there the mask gets its edge.
 MOUE_INLINE void light_mouth(Run& run, int64_t k, int64_t begin, int64_t end) {
   for (int64_t j = k; j < k + kLanes; ++j) {
-    const float share = j >= begin && j < end ? pictured(run.motion[2][j]) : 0;
+    const bool inside = j >= begin && j < end;
+    float& mask = run.motion[2][j];
+    const float share = inside ? pictured(mask) : 0;
+    mask = inside ? edged(mask) : mask;
     seen(run.looks, j, [&](int c, float colour) {
       run.light[c][j] *= 1 + share * (colour * (1.0f / 255) - 1);
     });

@@ -128,14 +128,16 @@ MOUE_PORTABLE Bytes3 blended(const Blend& p, const Parts& parts, const Row& row,
   };
   const float dx = at([](const MapCell& c) { return c.x; });
   const float dy = at([](const MapCell& c) { return c.y; });
-  const float mask = at([](const MapCell& c) { return to_float(c.mask); });
+  float mask = at([](const MapCell& c) { return to_float(c.mask); });
   const float red = at([](const MapCell& c) { return to_float(c.red); });
   const float green = at([](const MapCell& c) { return to_float(c.green); });
   const float blue = at([](const MapCell& c) { return to_float(c.blue); });
   Colour seen = {255, 255, 255};
-  if (mask > kThin && j >= row.mouth.begin && j < row.mouth.end)
-    seen = look_up(p.teeth, parts.place, x, y);
   const float share = pictured(mask);
+  if (mask > kThin && j >= row.mouth.begin && j < row.mouth.end) {
+    seen = look_up(p.teeth, parts.place, x, y);
+    mask = edged(mask);
+  }
   const auto lit = [&](float light, float picture) {
     return light * (255 + share * (picture - 255));
   };

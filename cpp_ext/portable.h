@@ -51,6 +51,9 @@ constexpr float kStill = 0.1f / 256, kFaint = 1.0f / 64;
 // Up to this a mask shows light alone; from twice as much on, all of the mouth's picture.
 constexpr float kThin = 1.0f / 8;
 
+// So much steeper is the edge of the mouth in a frame than in the mask, whose cells are coarser.
+constexpr float kEdge = 2;
+
 // Nearer to nothing by that much.
 MOUE_PORTABLE float settled(float x, float by) { return x - (x > by ? by : (x < -by ? -by : x)); }
 
@@ -65,6 +68,13 @@ MOUE_PORTABLE float within(float x, float low, float high) {
 
 // The share of the mouth's picture that shows through a mask.
 MOUE_PORTABLE float pictured(float mask) { return within(mask * (1 / kThin) - 1, 0, 1); }
+
+// A mask in the mouth's window as it hides what is behind it: so that no tooth shines through a lip.
+MOUE_PORTABLE float edged(float mask) {
+  const float light = mask < kThin ? mask : kThin;
+  const float mouth = within(kEdge * (mask - 0.5f) + 0.5f, 0, 1);
+  return mouth > light ? mouth : light;
+}
 
 MOUE_PORTABLE int32_t rounded_down(float x) {
 #ifdef __CUDA_ARCH__

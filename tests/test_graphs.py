@@ -78,6 +78,10 @@ def by_hand(animator: moue.Animator, face: moue.animator.EncodedFace, photo, vec
     paint = outputs["light"] * (1 + (mask / kernels.THIN - 1).clip(0, 1) * (seen - 1))
     grey = np.tensordot((0.299, 0.587, 0.114), paint, (0, 1))[:, None]
     paint = grey + colour_of(photo) * (paint - grey)
+    left, top, right, bottom = (round(side * SIZE) for side in mouth.window)
+    inside = mask[..., top:bottom, left:right]
+    edge = (kernels.EDGE * (inside - 0.5) + 0.5).clip(0, 1)
+    inside[...] = np.maximum(np.minimum(inside, kernels.THIN), edge)
     rows, columns = np.mgrid[:SIZE, :SIZE]
     frames = []
     for dx, dy in flow * SIZE:

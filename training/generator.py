@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from moue.actions import by_side
-from moue.kernels import FAINT, STILL, THIN
+from moue.kernels import EDGE, FAINT, STILL, THIN
 from moue.mouth import COLOURED, COLOURLESS, GRAIN_BLOCKS, LUMA, PLACE_STEP
 from training.teacher.mouth import MOUTH_WINDOW, draw_picture
 from training.teacher.turn import TOP
@@ -315,8 +315,16 @@ class EdgeGenerator(nn.Module):
 
     def forward(self, photo: Tensor, actions: Tensor) -> Tensor:
         """Frames [B·K, 3, S, S] in [0, 1]."""
-        layers = self.layers(photo, actions)
-        return compose(photo.repeat_interleave(actions.shape[1], 0), layers)
+        return self.compose(photo, self.layers(photo, actions))
+
+    def compose(self, photo: Tensor, layers: Layers) -> Tensor:
+        """Frames [B·K, 3, S, S] of photos [B, 3, S, S], as the SDK's kernel composes layers at their size."""
+        left, top, right, bottom = self.mouth_window
+        inside, mask = layers.mask[..., top:bottom, left:right], layers.mask.clone()
+        edge = (EDGE * (inside - 0.5) + 0.5).clamp(0, 1)
+        mask[..., top:bottom, left:right] = torch.maximum(inside.clamp(max=THIN), edge)
+        repeated = photo.repeat_interleave(len(mask) // len(photo), 0)
+        return compose(repeated, layers._replace(mask=mask))
 
 
 def colour_of(photo: Tensor) -> Tensor:

@@ -49,7 +49,7 @@ from training.discriminators import (
     generator_loss,
     mouth_view,
 )
-from training.generator import EdgeGenerator, Layers, compose
+from training.generator import EdgeGenerator, Layers
 from training.losses import Batch, LossWeights, edge_losses, paper_losses, temporal, total
 from training.memory import keep_memory
 from training.muon import Muon
@@ -256,7 +256,7 @@ class Trainer:
         if isinstance(self.model, EdgeGenerator):
             with self.precision:
                 layers = self.model.layers(photo, asked)
-            frames, *near = parts(compose(photo.repeat_interleave(asked.shape[1], 0), layers))
+            frames, *near = parts(self.model.compose(photo, layers))
             terms = edge_losses(Layers(*(parts(layer)[0] for layer in layers)), frames, flat)
         else:
             with self.precision:

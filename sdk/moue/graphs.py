@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from moue.bundle import Bundle
 from moue.errors import BundleError
-from moue.kernels import FAINT, STILL, THIN
+from moue.kernels import EDGE, FAINT, STILL, THIN
 from moue.mouth import COLOURED, COLOURLESS, GRAIN_BLOCKS, LUMA, PLACE_STEP, Mouth
 
 GRID_SAMPLE_OPSET = 16  # the first that has GridSample
@@ -318,8 +318,26 @@ def _add_blend(parts: _Parts, size: int, mouth: Mouth) -> None:
     parts.add("Add", ["lit", "lit/lost"], "lit/faded")
     parts.add("Clip", ["lit/faded", "zero", "one"], "paint")
     parts.add("Sub", ["paint", "warped"], "painted")  # w + m · (p - w)
-    parts.add("Mul", ["mask", "painted"], "painted/masked")
+    _add_edge(parts, size, mouth.for_side(size))
+    parts.add("Mul", ["mask/edged", "painted"], "painted/masked")
     parts.add("Add", ["warped", "painted/masked"], "frames")
+
+
+def _add_edge(parts: _Parts, size: int, mouth: Mouth) -> None:
+    """`mask/edged` [frames, 1, S, S]: in the mouth's window the mask as it hides what is behind it."""
+    left, top, right, bottom = (round(side * size) for side in mouth.window)
+    inside = np.zeros((1, 1, size, size), np.bool_)
+    inside[..., top:bottom, left:right] = True
+    parts.constant("edge/inside", inside)
+    parts.constant("edge", np.array(EDGE, parts.dtype))
+    parts.constant("half", np.array(0.5, parts.dtype))
+    parts.add("Sub", ["mask", "half"], "mask/centred")
+    parts.add("Mul", ["mask/centred", "edge"], "mask/steep")
+    parts.add("Add", ["mask/steep", "half"], "mask/outlined")
+    parts.add("Clip", ["mask/outlined", "zero", "one"], "mask/mouth")
+    parts.add("Min", ["mask", "thin"], "mask/light")
+    parts.add("Max", ["mask/light", "mask/mouth"], "mask/inside")
+    parts.add("Where", ["edge/inside", "mask/inside", "mask"], "mask/edged")
 
 
 def _add_mouth(parts: _Parts, size: int, mouth: Mouth) -> None:

@@ -216,18 +216,41 @@ def test_paint_without_colour_is_as_bright_as_with_it():
     assert np.abs(half.astype(float) - (vivid.astype(float) + grey) / 2).max() <= 1
 
 
+def mouth_lit(mask: float, picture: int) -> np.ndarray:
+    """A black photo [16, 16, 3] under white light and one mask; a mouth of one grey in its middle."""
+    size, (rows, columns) = 16, (2, 2)
+    mouth = Mouth(np.full((4, 4, 3), picture, np.uint8), (0.25, 0.25, 0.75, 0.75))
+    maps = np.full((size, size), mask), np.ones((3, size, size)), np.zeros((2, rows, columns))
+    still, photo = np.zeros((2, size, size), np.float32), np.zeros((size, size, 3), np.uint8)
+    painted = [map.astype(np.float32) for map in maps]
+    return kernels.compose(photo, np.eye(2, 3) / size, still, *painted, mouth)
+
+
 @pytest.mark.parametrize(("thins", "share"), [(0.5, 0), (1, 0), (1.5, 0.5), (2, 1), (8, 1)])
 def test_a_thin_mask_shows_light_without_the_mouths_picture(thins, share):
-    size, (rows, columns) = 16, (2, 2)
-    mouth = Mouth(np.zeros((4, 4, 3), np.uint8), (0.25, 0.25, 0.75, 0.75))
-    still, mask = np.zeros((2, size, size), np.float32), np.full((size, size), thins * kernels.THIN)
-    light, place = np.ones((3, size, size)), np.zeros((2, rows, columns))
-    photo = np.zeros((size, size, 3), np.uint8)
-    maps = [map.astype(np.float32) for map in (mask, light, place)]
-    frame = kernels.compose(photo, np.eye(2, 3) / size, still, *maps, mouth)
-    around = 255 * thins * kernels.THIN
-    assert np.abs(frame[:3] - around).max() <= 0.5 + 1e-3
-    assert np.abs(frame[5:11, 5:11] - (1 - share) * around).max() <= 0.5 + 1e-3
+    frame = mouth_lit(thins * kernels.THIN, picture=0)
+    assert np.abs(frame[:3] - 255 * thins * kernels.THIN).max() <= 0.5 + 1e-3
+    inside = 255 * min(thins, 1) * kernels.THIN
+    assert np.abs(frame[5:11, 5:11] - (1 - share) * inside).max() <= 0.5 + 1e-3
+
+
+@pytest.mark.parametrize(
+    ("mask", "shown"),
+    [
+        (0.05, 0.05),
+        (0.125, 0.125),
+        (0.3, 0.125),
+        (0.4, 0.3),
+        (0.5, 0.5),
+        (0.6, 0.7),
+        (0.75, 1),
+        (1, 1),
+    ],
+)
+def test_the_mouth_has_a_steeper_edge_than_its_mask(mask, shown):
+    frame = mouth_lit(mask, picture=255)
+    assert np.abs(frame[:3] - 255 * mask).max() <= 0.5 + 1e-3
+    assert np.abs(frame[5:11, 5:11] - 255 * shown).max() <= 0.5 + 1e-3
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 3e38, -3e38])

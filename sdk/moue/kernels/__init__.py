@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from moue.kernels import arguments
 from moue.kernels.reference import (
+    EDGE,
     FAINT,
     STILL,
     THIN,
@@ -41,6 +42,7 @@ else:
 
 __all__ = [
     "BACKEND",
+    "EDGE",
     "FAINT",
     "STILL",
     "THIN",
@@ -146,7 +148,8 @@ def compose(
 
     The paint is the light alone, and within the mouth's window light times the mouth's picture,
     looked up where `place` says: where the mask is more than THIN the picture comes in, and is all
-    there at twice that. Only pixels whose centre lies in the face square are written. Zero
+    there at twice that. There the mask gets an edge EDGE times as steep, max(min(m, THIN),
+    EDGE · (m − ½) + ½), so that no tooth shines through a lip. Only pixels whose centre lies in the face square are written. Zero
     flow with zero mask gives the photo back bit for bit.
 
     Args:

@@ -16,6 +16,9 @@ from moue.mouth import LUMA, PLACE_STEP
 STILL = 0.1 / 256  # sides of the square: less motion than this since rest, along x or y, is none
 FAINT = 1 / 64  # less of a mask than this since rest is none
 THIN = 1 / 8  # a mask up to this shows light alone; from twice that on, all of the mouth's picture
+EDGE = (
+    2.0  # so much steeper is the mouth's edge in a frame than in the mask, whose cells are coarser
+)
 
 
 def skip_sum_reference(
@@ -83,6 +86,7 @@ def compose_reference(
     shown = np.clip(m[mouth] / THIN - 1, 0, 1)
     seen = _bilinear(picture, u * wide - 0.5, v * tall - 0.5) / 255
     paint[mouth] *= 1 + shown * (seen - 1)
+    m[mouth] = np.fmax(np.fmin(m[mouth], THIN), np.clip(EDGE * (m[mouth] - 0.5) + 0.5, 0, 1))
     paint += (1 - colour) * (paint @ np.array(LUMA)[:, None] - paint)
     paint = np.fmin(np.fmax(paint, 0), 1)
     out[rows, columns] = np.floor((1 - m) * warped + m * 255 * paint + 0.5)
