@@ -7,11 +7,12 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/pip install -c constraints.txt
 
 .PHONY: install test fuzz soak demo clean
 
 install: $(BIN)/pip
-	$(BIN)/pip install .
+	$(PIP_INSTALL) .
 
 test: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -26,7 +27,7 @@ soak: $(VENV)/.dev
 	MOUE_SOAK=3600 $(BIN)/pytest tests/faults/test_soak.py -s
 
 demo: install
-	$(BIN)/pip install scikit-image
+	$(PIP_INSTALL) scikit-image
 	$(BIN)/moue animate $(VENV)/lib/python3*/site-packages/skimage/data/astronaut.png \
 		--expression surprise --curve pulse -o out.mp4
 
@@ -34,8 +35,8 @@ clean:
 	rm -rf build $(VENV)
 
 # Rebuilt when the extension or a dependency changes; Python sources are used in place.
-$(VENV)/.dev: pyproject.toml CMakeLists.txt $(wildcard cpp_ext/*) | $(BIN)/pip
-	$(BIN)/pip install --editable ".[dev]" --config-settings=cmake.define.MOUE_WERROR=ON
+$(VENV)/.dev: pyproject.toml constraints.txt CMakeLists.txt $(wildcard cpp_ext/*) | $(BIN)/pip
+	$(PIP_INSTALL) --editable ".[dev]" --config-settings=cmake.define.MOUE_WERROR=ON
 	touch $@
 
 $(BIN)/pip:

@@ -163,6 +163,27 @@ def test_a_missing_mediapipe_is_said_with_its_mend(
         find_faces(portrait_photo)
 
 
+FORKED = """
+import os
+from skimage.data import astronaut
+import moue
+
+assert moue.find_faces(astronaut())
+if (child := os.fork()) == 0:
+    try:
+        moue.find_faces(astronaut())
+    except moue.RuntimeUnavailableError as error:
+        os._exit(7 if "get_context('spawn')" in str(error) else 1)
+    os._exit(0)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+"""
+
+
+def test_a_forked_process_is_told_that_it_cannot_look_for_faces() -> None:
+    done = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+
+
 HOST = """
 import sys
 import numpy as np

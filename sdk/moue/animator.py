@@ -125,7 +125,8 @@ class Animator(Closing):
 
     And any number of threads: they may prepare photos and have frames made at once, also of the same
     portrait. A generator of frames is for one thread at a time, and whoever closes the animator does
-    so when all are done. It does not survive `fork`: processes open one each.
+    so when all are done. It does not survive `fork`, nor does the search for faces: processes are
+    spawned (`multiprocessing.get_context("spawn")`) and open one each.
 
     Example:
         >>> with Animator() as animator:
@@ -137,6 +138,10 @@ class Animator(Closing):
         device: `auto`, `cpu`, `cuda` or `cuda:N`; anything but `auto` is used or refused.
         runtime: `auto`, `onnxruntime` or `tensorrt`.
         threads: for the CPU; 0 takes every core this process may use.
+
+    Attributes:
+        bundle: the opened model, with its `manifest`.
+        runtime: what runs it: its `name` and `device`.
 
     Raises:
         BundleError: the bundle is missing or damaged.

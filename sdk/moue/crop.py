@@ -278,13 +278,27 @@ def _same(a: Square, b: Square) -> bool:
     return math.hypot(a.cx - b.cx, a.cy - b.cy) < 0.35 * min(a.side, b.side)
 
 
+_process: int | None = None  # in which MediaPipe runs
+
+
 def import_mediapipe(*names: str) -> list[Any]:
     """Modules of MediaPipe, such as `python.solutions.face_mesh`, without any package's `__init__`.
 
     Those would import OpenCV, matplotlib and the Tasks API: 1.5 s, and system libraries (libGL) a
     slim machine lacks. The face modules themselves need none of them. A program that imports
     MediaPipe itself, before or after, has all of it.
+
+    Raises:
+        RuntimeUnavailableError: it is not installed or does not start, or this process was forked from
+            one that has used it, in which it would end this one.
     """
+    global _process
+    if _process not in (None, os.getpid()):
+        raise RuntimeUnavailableError(
+            "this process was forked from one that had looked for faces, which MediaPipe does not"
+            " survive; start processes with multiprocessing.get_context('spawn')"
+        )
+    _process = os.getpid()
     spec = find_spec("mediapipe")
     if spec is None or not spec.submodule_search_locations:
         raise RuntimeUnavailableError(

@@ -218,7 +218,8 @@ def _add_clip(out: argparse._ArgumentGroup) -> None:
         "--size",
         metavar="PX",
         type=_pixels,
-        help="the longer side of the frames at most: a larger photo is made smaller first"
+        help="the longer side of the frames at most: a larger photo, of up to 64 megapixels, is made"
+        " smaller first"
         " (default: the photo's own size)",
     )
     out.add_argument(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import os
 import weakref
 from fractions import Fraction
@@ -243,6 +244,12 @@ def test_a_name_without_a_suffix_is_a_folder(tmp_path):
     assert check_output(tmp_path, stills=True).kind == "folder"
     with pytest.raises(OutputError, match="end it with /"):
         check_output(tmp_path)
+
+
+@pytest.mark.parametrize("path", [io.BytesIO(), b"out.mp4", None, 3])
+def test_frames_go_to_a_file_by_its_name(smooth, path):
+    with pytest.raises(OutputError, match=r"by its name, but got .*TemporaryDirectory"):
+        write_frames(smooth(1), path, NTSC)
 
 
 def test_pictures_of_others_are_not_replaced(smooth, tmp_path):

@@ -20,7 +20,7 @@ from typing import Literal
 
 import numpy as np
 
-from moue.errors import OutputError
+from moue.errors import OutputError, shown
 from moue.files import (
     check_file,
     check_folder,
@@ -70,7 +70,12 @@ def check_output(path: str | os.PathLike[str], stills: bool = False) -> Output:
         OutputError: an unknown suffix, a folder that is missing or not writable, a name taken by
             something else, or an encoder this machine lacks.
     """
-    text = os.fspath(path)
+    text = os.fspath(path) if isinstance(path, (str, os.PathLike)) else None
+    if not isinstance(text, str):
+        raise OutputError(
+            f"frames go to a file by its name, but got {shown(path)}; for a clip in memory, write it"
+            " into a tempfile.TemporaryDirectory() and read it"
+        )
     target = Path(text)
     suffix = target.suffix.lower()
     if text == "-":
@@ -117,6 +122,10 @@ def write_frames(
             of PNGs; or what `check_output` returned.
         fps: frames per second: 30, "30000/1001", 29.97 for the same.
         sound: what is heard meanwhile; only an .mp4 carries it.
+
+    Returns:
+        What was written: its `path`, how many `frames`, their `size` (width, height) in pixels, and how
+        many `seconds` they last.
 
     Raises:
         CurveError: `fps` is no number above 0, up to 1000.
