@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from benchmarks import in_turns, report
 from export.quantise import PORTRAITS, quantise, training_portraits
 from moue import Animator, Portrait
-from moue.errors import NoFaceError
+from moue.errors import NoFaceError, PhotoError
 from training.data.faces import identity_of, is_held_out
 from training.scores import BlendshapeScorer
 
@@ -43,14 +43,14 @@ def main() -> None:
     arguments = parser.parse_args()
     data: Path = arguments.data
     with (
+        BlendshapeScorer(data) as scorer,
         tempfile.TemporaryDirectory() as made,
         Animator(arguments.bundle, "cpu", threads=1) as full,
     ):
         folder = Path(made) / "int8"
         photos = list(training_portraits(data))[: arguments.portraits]
         quantise(full.bundle, photos, folder)
-        scorer = BlendshapeScorer(data / "models" / "face_landmarker.task")
-        with Animator(folder, "cpu", threads=1) as eighth, scorer:
+        with Animator(folder, "cpu", threads=1) as eighth:
             portraits = list(_held_out(full, data, arguments.faces))
             picture = _compare(full, eighth, portraits, scorer)
             nothing = np.zeros((1, len(full.actions)), np.float32)
@@ -74,7 +74,7 @@ def _held_out(animator: Animator, data: Path, most: int) -> Iterator[Portrait]:
         if most and is_held_out(identity_of(path.stem)):
             try:
                 yield animator.prepare(path)
-            except NoFaceError:
+            except (NoFaceError, PhotoError):
                 continue
             most -= 1
 

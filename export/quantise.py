@@ -37,7 +37,7 @@ from onnxruntime.quantization import (
 from moue.actions import action_vector, turns
 from moue.animator import Animator
 from moue.bundle import MANIFEST, Bundle, GraphFile, load_bundle
-from moue.errors import MoueError, NoFaceError
+from moue.errors import MoueError, NoFaceError, PhotoError
 from training.data.faces import identity_of, is_held_out
 
 PORTRAITS = 48  # that the ranges are measured on
@@ -48,7 +48,8 @@ def quantise(bundle: Bundle, photos: Iterable[Path], folder: Path) -> None:
     """Writes the bundle with its decoder in INT8.
 
     Args:
-        photos: portraits that the network was trained on; those without a face are passed over.
+        photos: portraits that the network was trained on; those without a face, or that cannot be
+            read, are passed over.
         folder: must not exist.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -157,7 +158,7 @@ class _Features(CalibrationDataReader):
         for photo in photos:
             try:
                 face = animator.prepare(photo).faces[0]
-            except NoFaceError:
+            except (NoFaceError, PhotoError):
                 continue
             features = face.features.skips(vectors)
             for k in range(len(vectors)):

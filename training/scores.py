@@ -16,34 +16,38 @@ from moue.tracking.mesh import place
 from moue.tracking.regressor import load_regressor
 
 
+def landmarker_of(data: Path) -> Path:
+    """The data root's `face_landmarker.task`; raises FileNotFoundError where there is none."""
+    model = data / "models" / "face_landmarker.task"
+    if not model.is_file():
+        raise FileNotFoundError(f"the scores need {model}, which is not there")
+    return model
+
+
 class BlendshapeScorer(Closing):
-    """Scores a picture of one face; without the model file every answer is empty."""
+    """Scores a picture of one face, by the model in a data root."""
 
-    def __init__(self, model: Path) -> None:
-        self._landmarker = None
-        if model.exists():
-            from mediapipe.tasks import python as tasks
-            from mediapipe.tasks.python import vision
+    def __init__(self, data: Path) -> None:
+        model = landmarker_of(data)
+        from mediapipe.tasks import python as tasks
+        from mediapipe.tasks.python import vision
 
-            self._landmarker = vision.FaceLandmarker.create_from_options(
-                vision.FaceLandmarkerOptions(
-                    tasks.BaseOptions(model_asset_buffer=model.read_bytes()),
-                    output_face_blendshapes=True,
-                )
+        self._landmarker = vision.FaceLandmarker.create_from_options(
+            vision.FaceLandmarkerOptions(
+                tasks.BaseOptions(model_asset_buffer=model.read_bytes()),
+                output_face_blendshapes=True,
             )
+        )
 
     def close(self) -> None:
         """Gives back the landmarker."""
-        if self._landmarker is not None:
-            self._landmarker.close()
+        self._landmarker.close()
 
     def __call__(self, photo: NDArray[np.uint8]) -> dict[str, float]:
         """What uint8 RGB [H, W, 3] shows, by action; empty when no face is found.
 
         ARKit's names have scores in [0, 1]; a turn of the head is 1 at `HEAD_TURN` degrees.
         """
-        if self._landmarker is None:
-            return {}
         from mediapipe.python._framework_bindings import image, image_frame
 
         picture = image.Image(

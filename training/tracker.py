@@ -23,11 +23,13 @@ from tqdm import tqdm
 from moue.actions import ACTIONS, FACE_ACTIONS
 from moue.bundle import BUNDLES
 from moue.crop import import_mediapipe
+from moue.errors import MoueError
+from moue.files import whole_file
 from moue.streams import quiet_stderr
 from moue.tracking.mesh import Mesh, lay, place
 from moue.tracking.regressor import Regressor, features
 from training.data import ATTRIBUTIONS
-from training.data.faces import CROP_MARGIN, FaceCrop, load_faces
+from training.data.faces import CROP_MARGIN, FaceCrop, load_faces, prepare
 from training.data.sources import ask_single, draw_actions
 from training.data.view import Random, View, composed
 from training.teacher.head import about, load_head
@@ -196,10 +198,10 @@ def correlations(regressor: Regressor, moves: Moves) -> dict[str, float]:
 
 
 def save(regressor: Regressor, path: Path, training: dict[str, object]) -> None:
-    """Writes PATH.npz and, beside it, the JSON that lists its hash."""
-    np.savez_compressed(
-        path.with_suffix(".npz"), mean=regressor.mean, weights=regressor.weights.astype(np.float16)
-    )
+    """Writes PATH.npz and, beside it, the JSON that lists its hash; raises OutputError."""
+    with whole_file(path.with_suffix(".npz")) as part, part.open("wb") as file:
+        weights = regressor.weights.astype(np.float16)
+        np.savez_compressed(file, mean=regressor.mean, weights=weights)
     data = path.with_suffix(".npz").read_bytes()
     manifest = {
         "schema": 1,
@@ -209,7 +211,8 @@ def save(regressor: Regressor, path: Path, training: dict[str, object]) -> None:
         "training": training,
         "licence": "Apache-2.0",
     }
-    path.with_suffix(".json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    with whole_file(path.with_suffix(".json")) as part:
+        part.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
 
 
 def main() -> None:
@@ -222,16 +225,24 @@ def main() -> None:
     parser.add_argument("--moves", type=int, default=12000, help="pictures (default: 12000)")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    head = load_head(arguments.data)
-    faces = list(load_faces(arguments.cache))
+    if arguments.moves < 10:
+        parser.error("--moves must be 10 or more: a tenth as many are of faces held out")
+    try:
+        head = load_head(arguments.data)
+        prepare(arguments.data, arguments.cache)
+        faces = list(load_faces(arguments.data, arguments.cache))
+    except (FileNotFoundError, MoueError) as error:
+        raise SystemExit(f"training.tracker: error: {error}") from None
+    apart = [[face for face in faces if face.held_out == held] for held in (False, True)]
+    if not all(apart):
+        raise SystemExit(
+            f"training.tracker: error: {arguments.data} must hold faces to learn from and faces held "
+            f"out, but holds {len(apart[0])} and {len(apart[1])}"
+        )
     teacher = Teacher(head)
     known, unseen = (
-        possible(
-            collect(
-                [face for face in faces if face.held_out == held], teacher, count, arguments.seed
-            )
-        )
-        for held, count in ((False, arguments.moves), (True, arguments.moves // 10))
+        possible(collect(some, teacher, count, arguments.seed))
+        for some, count in zip(apart, (arguments.moves, arguments.moves // 10), strict=True)
     )
     regressor = fit(known, mean_face(known.rest[::MOVES], head.vertices))
     scores = correlations(regressor, unseen)

@@ -22,11 +22,12 @@ def bundle(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory, portrait_photo):
-    """ROOT/portraits with one face and one wall."""
+    """ROOT/portraits with one face, one wall and one that is no photo."""
     folder = tmp_path_factory.mktemp("root")
     (folder / "portraits").mkdir()
     Image.fromarray(portrait_photo).save(folder / "portraits" / "face_1.jpg")
     Image.new("RGB", (64, 64), "grey").save(folder / "portraits" / "wall_1.jpg")
+    (folder / "portraits" / "broken_1.jpg").write_bytes(b"no photo")
     return folder
 
 

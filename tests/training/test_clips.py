@@ -7,6 +7,7 @@ import pytest
 
 from moue.actions import ACTIONS, EXPRESSIONS, action_vector
 from tests.training import trees
+from training.data import clips
 from training.data.clips import (
     ClipsError,
     ClipSource,
@@ -93,9 +94,48 @@ def test_landmarks_come_from_the_sets_files_and_from_mediapipe_where_it_has_none
 
 def test_degrees_run_from_neutral_to_peak(roots, cache):
     (clip, _) = load_clips(find_clips(roots["ck+"]), cache)
-    np.testing.assert_allclose(clip.degree(np.arange(4)), [0, 1 / 3, 2 / 3, 1])
+    np.testing.assert_allclose(clip.degrees, [0, 1 / 3, 2 / 3, 1])
     assert clip.frame(3).shape == (384, 384, 3)
     assert np.abs(clip.frame(3).astype(int) - clip.frame(0)).max() > 30
+
+
+@pytest.mark.parametrize(
+    ("unseen", "degrees"),
+    [({1}, [0, 2 / 3, 1]), ({3}, [0, 1 / 3, 2 / 3]), ({0}, None), ({1, 2, 3}, None)],
+)
+def test_a_frame_without_a_face_leaves_the_others_their_degrees(
+    tmp_path, monkeypatch, portrait_photo, astronaut_face, unseen, degrees
+):
+    for k, (picture, _) in enumerate(
+        trees.frames(portrait_photo, astronaut_face, [0, 0.3, 0.7, 1])
+    ):
+        trees.write(tmp_path / "set" / "eve" / "happy" / f"{k}.png", picture)
+    numbers = iter(range(4))
+    mesh = astronaut_face.landmarks
+    monkeypatch.setattr(
+        clips, "Measure", lambda: lambda crop: (mesh, None)[next(numbers) in unseen]
+    )
+    files = find_clips(tmp_path / "set")
+    missing = prepare_clips(files, tmp_path / "cache")
+    assert missing == ([] if degrees else ["ck++_eve_happy"])
+    for clip in load_clips(files, tmp_path / "cache"):
+        np.testing.assert_allclose(clip.degrees, degrees, rtol=1e-6)
+        assert len(clip.landmarks) == len(degrees)
+
+
+def test_a_clip_of_other_frames_is_another(tmp_path, portrait_photo, astronaut_face):
+    folder = tmp_path / "set" / "eve" / "happy"
+    for k, (picture, points) in enumerate(
+        trees.frames(portrait_photo, astronaut_face, [0, 0.5, 1])
+    ):
+        trees.write(folder / f"{k}.png", picture)
+        np.savetxt(folder / f"{k}_landmarks.txt", points)
+    prepare_clips(find_clips(tmp_path / "set"), tmp_path / "cache")
+    (folder / "2.png").unlink()
+    files = find_clips(tmp_path / "set")
+    prepare_clips(files, tmp_path / "cache")
+    (clip,) = load_clips(files, tmp_path / "cache")
+    assert clip.degrees.tolist() == [0, 1]
 
 
 def test_a_clip_that_returns_is_cut_at_its_onset_and_its_peak(roots, cache):

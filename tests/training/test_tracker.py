@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from moue.actions import FACE_ACTIONS
+from moue.errors import OutputError
 from moue.tracking.mesh import lay, place
 from moue.tracking.regressor import load_regressor
 from training import tracker
@@ -80,3 +81,30 @@ def test_a_picture_is_measured(portrait_photo):
     assert landmarks is not None
     assert landmarks.shape == (478, 3)
     assert tracker.Measure()(np.zeros((64, 64, 3), np.uint8)) is None
+
+
+def test_nobody_to_learn_from_is_said(tmp_path, monkeypatch, portrait_photo, head):
+    def run() -> None:
+        command = ["training.tracker", "--data", str(tmp_path), "--cache", str(tmp_path / "cache")]
+        monkeypatch.setattr("sys.argv", command)
+        tracker.main()
+
+    with pytest.raises(SystemExit, match=r"training\.tracker: error: .*mediapipe_canonical"):
+        run()
+    monkeypatch.setattr(tracker, "load_head", lambda data: head)
+    with pytest.raises(SystemExit, match=r"need .*face_landmarker\.task, which is not there"):
+        run()
+    monkeypatch.setattr(tracker, "prepare", lambda data, cache: [])
+    monkeypatch.setattr(tracker, "load_faces", lambda data, cache: iter([]))
+    with pytest.raises(SystemExit, match="faces held out, but holds 0 and 0"):
+        run()
+
+
+def test_a_full_disk_leaves_no_half_of_a_regressor(tmp_path, monkeypatch):
+    def full(file: object, **_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez_compressed", full)
+    with pytest.raises(OutputError, match="No space left on device"):
+        save(load_regressor(), tmp_path / "tracker.npz", {})
+    assert list(tmp_path.iterdir()) == []

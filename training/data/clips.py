@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -33,6 +32,7 @@ from tqdm import tqdm
 from moue.actions import ACTIONS, EXPRESSIONS, action_vector
 from moue.crop import Square, find_faces
 from moue.errors import MoueError
+from moue.files import whole_file
 from moue.photo import read_photo
 from training.data.faces import CROP_MARGIN, CROP_SIZE, is_held_out, resample
 from training.data.view import Augment, Random, View
@@ -88,6 +88,8 @@ class Clip:
         expression: shown in full by the last frame.
         square: the first frame's face square in the crop's pixels; the camera stands still.
         landmarks: float32 [T, 68, 2], iBUG's points in the crop's pixels.
+        degrees: float32 [T], a = (t − 1) / (T − 1) over all frames from neutral to peak, counted
+            from 1; of those in which no face was found none is here.
     """
 
     path: Path
@@ -96,15 +98,12 @@ class Clip:
     expression: str
     square: Square
     landmarks: NDArray[np.float32]
+    degrees: NDArray[np.float32]
 
     def frame(self, t: int) -> NDArray[np.uint8]:
         """uint8 RGB [384, 384, 3]."""
         with np.load(self.path) as archive:
             return np.asarray(Image.open(io.BytesIO(archive[f"frame_{t:04}"].tobytes())))
-
-    def degree(self, t: NDArray[np.integer]) -> NDArray[np.float32]:
-        """a = (t − 1) / (T − 1), counted from 1: 0 for the neutral frame, 1 for the peak."""
-        return (t / (len(self.landmarks) - 1)).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -141,7 +140,7 @@ class ClipSource:
         peak = np.asarray(action_vector(EXPRESSIONS[clip.expression], ACTIONS))
         return ClipSample(
             np.ascontiguousarray(pictures[0]),
-            clip.degree(drawn)[:, None] * peak,
+            clip.degrees[drawn, None] * peak,
             np.ascontiguousarray(pictures[1:]),
             view.place(clip.landmarks[drawn]),
         )
@@ -172,7 +171,12 @@ def find_clips(root: Path, layout: str = "auto") -> list[ClipFiles]:
 def prepare_clips(files: Sequence[ClipFiles], cache: Path) -> list[str]:
     """Crops and measures every clip that is not in the cache yet; names those left out.
 
-    A frame whose face is not found is dropped, and a clip with fewer than two left is left out.
+    A frame whose face is not found is dropped; a clip whose first one is, or with fewer than two
+    left, is left out.
+
+    Raises:
+        ClipsError: a frame, or the file of its landmarks, cannot be read.
+        OutputError: the cache cannot be written.
     """
     cache.mkdir(parents=True, exist_ok=True)
     wanted = [clip for clip in files if not _archive(clip, cache).exists()]
@@ -192,9 +196,10 @@ def load_clips(files: Sequence[ClipFiles], cache: Path) -> list[Clip]:
         path = _archive(clip, cache)
         if path.exists():
             with np.load(path) as archive:
-                square, landmarks = Square(*archive["square"].tolist()), archive["landmarks"]
+                square = Square(*archive["square"].tolist())
+                measured = archive["landmarks"], archive["degrees"]
             held_out = is_held_out(clip.identity)
-            clips.append(Clip(path, clip.identity, held_out, clip.expression, square, landmarks))
+            clips.append(Clip(path, clip.identity, held_out, clip.expression, square, *measured))
     return clips
 
 
@@ -216,8 +221,9 @@ def showing(clips: Sequence[Clip], expressions: Sequence[str]) -> list[Clip]:
 
 
 def _archive(clip: ClipFiles, cache: Path) -> Path:
-    """Where a clip is kept, by its name and its place: two sets may number people alike."""
-    place = hashlib.sha256(str(clip.frames[0].resolve()).encode()).hexdigest()
+    """Where a clip is kept, by its name and where its frames are: two sets may number people alike."""
+    places = "\n".join(str(frame.resolve()) for frame in clip.frames)
+    place = hashlib.sha256(places.encode()).hexdigest()
     return cache / f"{clip.name}_{place[:8]}.npz"
 
 
@@ -233,8 +239,8 @@ def _prepare(clip: ClipFiles, measure: Measure, target: Path) -> bool:
     scale = CROP_SIZE / (CROP_MARGIN * faces[0].square.side)
     offset = CROP_SIZE / 2 - scale * np.array([faces[0].square.cx, faces[0].square.cy])
     square = Square.around(scale * faces[0].landmarks[:, :2] + offset)
-    kept, points = [], []
-    for photo, path in zip(photos, clip.landmarks, strict=True):
+    kept, points, numbers = [], [], []
+    for number, (photo, path) in enumerate(zip(photos, clip.landmarks, strict=True)):
         crop = resample(photo, scale, offset)
         if path is not None:
             own = (scale * _read_landmarks(path) + offset).astype(np.float32)
@@ -244,20 +250,26 @@ def _prepare(clip: ClipFiles, measure: Measure, target: Path) -> bool:
             continue
         kept.append(crop)
         points.append(own)
+        numbers.append(number)
+    if not numbers or numbers[0] > 0:
+        return False
+    last = len(photos) - 1
     if clip.returns and len(points) > 2:
         onset, peak = rise(np.stack(points))
-        kept, points = kept[onset : peak + 1], points[onset : peak + 1]
+        last = numbers[peak]
+        way = slice(onset, peak + 1)
+        kept, points, numbers = kept[way], points[way], numbers[way]
     if len(kept) < 2:
         return False
-    partial = target.with_suffix(".part")
-    with partial.open("wb") as file:
+    degrees = (np.array(numbers) - numbers[0]) / (last - numbers[0])
+    with whole_file(target) as part, part.open("wb") as file:
         np.savez(
             file,
             square=np.array([square.cx, square.cy, square.side, square.angle]),
             landmarks=np.stack(points),
+            degrees=degrees.astype(np.float32),
             **{f"frame_{t:04}": _png(crop) for t, crop in enumerate(kept)},
         )
-    os.replace(partial, target)
     return True
 
 

@@ -89,7 +89,7 @@ def portrait_sources(
     Raises:
         FileNotFoundError: the data root lacks a part, or the cache holds nobody to train on.
     """
-    faces = [face for face in load_faces(cache) if not face.held_out]
+    faces = [face for face in load_faces(data, cache) if not face.held_out]
     teacher = make_teacher(data, faces)
     people = {
         name: [face for face in faces if not apart or shown_by(face.identity, apart) == name]
