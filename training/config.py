@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from moue.actions import EXPRESSIONS
 from training.losses import LossWeights
+from training.ranks import named_device
 
 # What a preset sets otherwise than the defaults: `paper` is the paper's recipe, eq. 6 in full. The
 # paper names its learning rate and its crops; Adam's momentum is pix2pix's, and the weights are ours.
@@ -30,6 +32,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 # Losses that a preset has not.
 OTHERS = {"edge": ("landmarks",), "paper": ("flow", "mask", "colour", "place")}
 CHOICES = {"preset": tuple(PRESETS), "optimiser": ("muon", "adam")}
+LEAST = {"steps": 1, "batch": 1, "vectors": 1, "channels": 1}  # of other numbers: 0
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,16 @@ class TrainConfig:
 
     def check(self, weights: LossWeights) -> None:
         """Raises ValueError, worded for the user, where values do not go together."""
+        for name, value in (*vars(self).items(), *vars(weights).items()):
+            least = LEAST.get(name, 0)
+            if isinstance(value, int | float) and not least <= value < math.inf:
+                flag = f"--{name.replace('_', '-')}"
+                raise ValueError(
+                    f"{flag} must be a finite number, {least} or more, but got {value}"
+                )
+        if self.momentum >= 1:
+            raise ValueError(f"--momentum must be below 1, but got {self.momentum}")
+        named_device(self.device)
         for name in OTHERS[self.preset]:
             usual = PRESETS[self.preset].get(name, getattr(LossWeights(), name))
             if getattr(weights, name) != usual:
@@ -89,7 +102,7 @@ class TrainConfig:
             raise ValueError(
                 "--optimiser muon moves edge's weights alone; --preset paper takes adam"
             )
-        if not (self.pairs >= 0 <= self.smiles and self.pairs + self.smiles <= 1):
+        if self.pairs + self.smiles > 1:
             raise ValueError("--pairs and --smiles are shares of the samples, up to 1 together")
         if self.apart and not set(self.names) <= set(self.divided):
             raise ValueError(f"--apart must name --expressions too, but got {self.apart!r}")

@@ -10,7 +10,7 @@ ranks hold the same network and rank 0's checkpoint is everyone's.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -44,6 +44,15 @@ class Ranks:
         for tensor, part in zip(tensors, parts, strict=True):
             tensor.copy_(part.view(tensor.shape))
 
+    def lead(self, tensors: Iterable[Tensor]) -> None:
+        """Replaces tensors, alike on every rank in number and shape, by rank 0's."""
+        if self.count == 1:
+            return
+        for tensor in tensors:
+            held = tensor.contiguous()
+            dist.broadcast(held, 0)
+            tensor.copy_(held)
+
     def agree(self, value: float, device: torch.device) -> float:
         """Rank 0's number, on every rank."""
         if self.count == 1:
@@ -58,19 +67,34 @@ class Ranks:
             dist.barrier()
 
 
+def named_device(name: str) -> torch.device:
+    """The device that a name means: `auto`, `cpu`, `cuda` or `cuda:N`.
+
+    Raises:
+        ValueError: it means none, or one that is not here.
+    """
+    here = torch.cuda.device_count()
+    if name == "auto":
+        return torch.device("cuda" if here else "cpu")
+    kind, _, number = name.partition(":")
+    if kind not in ("cpu", "cuda") or not (number.isdecimal() or name == kind):
+        raise ValueError(f"--device must be auto, cpu, cuda or cuda:N, but got {name!r}")
+    if kind == "cuda" and int(number or 0) >= here:
+        raise ValueError(f"--device {name} is not here: PyTorch finds {here} CUDA devices")
+    return torch.device(name)
+
+
 @contextmanager
 def joined(device: str) -> Iterator[tuple[Ranks, torch.device]]:
     """The ranks torchrun started, or this process alone, and the device this one trains on.
 
     Args:
-        device: `auto`, `cpu`, `cuda` or `cuda:N`; among several ranks `cuda` is each one's own GPU.
+        device: as `named_device` has it; among several ranks `cuda` is each one's own GPU.
     """
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    place = named_device(device)
     if "WORLD_SIZE" not in os.environ:
-        yield Ranks(), torch.device(device)
+        yield Ranks(), place
         return
-    place = torch.device(device)
     if place.type == "cuda":
         place = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(place)

@@ -15,19 +15,11 @@ from torch.nn import functional as F
 from moue.actions import ACTIONS
 from moue.bundle import MANIFEST, load_bundle
 from moue.errors import shown
+from training.checkpoint import StructureError
 from training.data.stream import Samples
 from training.generator import FLOW_UNIT, OUTPUTS, PLACE_UNIT, EdgeGenerator
 
 PHOTOS = 64  # that the trunk's statistics are measured on
-
-
-class StructureError(ValueError):
-    """Weights at a path are of another structure."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(
-            f"{path} holds a generator built otherwise than the one to train; train anew"
-        )
 
 
 @torch.no_grad()

@@ -7,15 +7,15 @@
 
 The data are prepared on the first run. A checkpoint is written every few minutes, atomically;
 `--resume` takes up the step, the optimisers, the averaged weights and the stream of samples where
-the checkpoint left them. `--preset paper` is the whole of the paper's training (eq. 6); each of its
-losses is off at 0: `--global-adversarial`, `--local-adversarial`, `--landmarks`, `--temporal`.
+the checkpoint left them, with another batch or number of processes too. `--preset paper` is the whole
+of the paper's training (eq. 6); each of its losses is off at 0: `--global-adversarial`,
+`--local-adversarial`, `--landmarks`, `--temporal`.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
-import os
 import time
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
@@ -30,6 +30,7 @@ from torch.utils.data import DataLoader
 
 from moue.actions import ACTIONS, EXPRESSIONS, action_vector
 from moue.errors import MoueError
+from training.checkpoint import CheckpointError, read_checkpoint, take, write_checkpoint
 from training.config import TrainConfig, add_options, parse
 from training.curves import Curves
 from training.data.clips import (
@@ -55,13 +56,14 @@ from training.memory import keep_memory
 from training.muon import Muon
 from training.paper import PaperGenerator
 from training.ranks import Ranks, joined
-from training.revive import StructureError, grown, revive
+from training.revive import grown, revive
 
 DELTA = 0.1  # Δa of R_t
 MAX_GRADIENT = 5.0  # norm that gradients are clipped to
 CRITIC_RATE = 2e-4
 NEW_PACE = 10.0  # times as fast as others, an action that the weights begun with do not know
 SHAPING = ("preset", "expressions", "channels")  # what a checkpoint's weights depend on
+STREAM = ("seed", "crops", "apart", "vectors", "pairs", "smiles")  # what sample number i depends on
 # What each discriminator is shown: D_g the frame, D_l the mouth.
 VIEWS: dict[str, Callable[[Tensor, Batch], Tensor]] = {
     "global_adversarial": lambda frames, batch: frames,
@@ -141,14 +143,17 @@ class Trainer:
         self.critic_optimiser = torch.optim.Adam(
             self.critics.parameters() if used else [torch.zeros(1)], CRITIC_RATE, betas=(0.5, 0.99)
         )
-        self.step, self.spent = 0, 0.0
+        self.step, self.samples, self.spent = 0, 0, 0.0
 
     def save(self) -> None:
         """Writes the checkpoint whole or not at all; only the leading rank does."""
         if not self.ranks.leads:
             return
         self.out.mkdir(parents=True, exist_ok=True)
-        state = {
+        write_checkpoint(self._state(), self.out / "checkpoint.pt")
+
+    def _state(self) -> dict[str, Any]:
+        return {
             "config": asdict(self.config),
             "weights": asdict(self.weights),
             "actions": list(ACTIONS),
@@ -159,17 +164,20 @@ class Trainer:
             "critics": self.critics.state_dict(),
             "critic_optimiser": self.critic_optimiser.state_dict(),
             "step": self.step,
+            "samples": self.samples,
             "spent": self.spent,
         }
-        partial = self.out / "checkpoint.part"
-        torch.save(state, partial)
-        os.replace(partial, self.out / "checkpoint.pt")
 
     def load(self) -> None:
-        """Takes a run up where its checkpoint left it."""
+        """Takes a run up where its checkpoint left it.
+
+        Raises:
+            CheckpointError: there is none, or it is no such run's.
+        """
         path = self.out / "checkpoint.pt"
-        state = self._read(path, (*SHAPING, "optimiser"))
-        self._take(state["model"], path)
+        wanted = [name for name in self._state() if name != "samples"]
+        state = self._read(path, wanted, (*SHAPING, *STREAM, "optimiser"))
+        take(self.model, state["model"], path)
         self.average = state["average"]
         self.pace.copy_(state["pace"])
         for optimiser, held in zip(self.optimisers, state["optimisers"], strict=True):
@@ -177,53 +185,49 @@ class Trainer:
         try:
             self.critics.load_state_dict(state["critics"])
         except RuntimeError:
-            raise SystemExit(
-                f"training.train: error: {self.out} was trained with other adversarial losses; "
-                "give the same"
+            raise CheckpointError(
+                f"{self.out} was trained with other adversarial losses; give the same"
             ) from None
         self.critic_optimiser.load_state_dict(state["critic_optimiser"])
         self.step, self.spent = state["step"], state["spent"]
+        supposed = self.step * state["config"]["batch"] * self.ranks.count
+        self.samples = state.get("samples", supposed)
 
     def start_from(self, weights: Path, samples: Samples) -> None:
         """Begins a new run with a bundle's weights, or the averaged ones of a checkpoint.
 
         Actions that they do not know begin as nothing, and have a way to go: they go faster.
+
+        Raises:
+            BundleError: the bundle is missing or damaged.
+            CheckpointError: the weights cannot be begun with.
         """
         if weights.is_dir():
             try:
                 known = revive(self.model, weights, samples)
-            except (MoueError, ValueError) as error:
-                raise SystemExit(f"training.train: error: {error}") from None
+            except ValueError as error:
+                raise CheckpointError(str(error)) from None
         else:
-            state = self._read(weights, SHAPING)
+            state = self._read(weights, ("config", "actions", "average"), SHAPING)
             held, known = state["average"], state["actions"]
             if isinstance(self.model, EdgeGenerator):
                 held |= {k: grown(v, known) for k, v in held.items() if "residual" in k}
-            self._take(held, weights)
+            take(self.model, held, weights)
         new = [index for index, name in enumerate(ACTIONS) if name not in known]
         self.pace[new] = NEW_PACE
         self.average = {k: v.clone().float() for k, v in self.model.state_dict().items()}
 
-    def _read(self, path: Path, alike: tuple[str, ...]) -> dict[str, Any]:
-        """A checkpoint, of a run whose settings `alike` were those of this one."""
-        if not path.exists():
-            raise SystemExit(f"training.train: error: there is no checkpoint at {path}")
-        state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
+    def _read(self, path: Path, wanted: Iterable[str], alike: tuple[str, ...]) -> dict[str, Any]:
+        """What a checkpoint holds, of a run whose settings `alike` were those of this one."""
+        state = read_checkpoint(path, wanted, self.device)
         for name in alike:
             mine = getattr(self.config, name)
             if (other := state["config"].get(name, mine)) != mine:
-                raise SystemExit(
-                    f"training.train: error: {path} was trained with --{name} {other or 'none'}, "
-                    f"not {mine or 'none'}; give the same"
+                was, now = ("none" if value == "" else value for value in (other, mine))
+                raise CheckpointError(
+                    f"{path} was trained with --{name} {was}, not {now}; give the same"
                 )
         return state
-
-    def _take(self, held: dict[str, Tensor], path: Path) -> None:
-        """Takes over the weights held at a path."""
-        try:
-            self.model.load_state_dict(held)
-        except RuntimeError:
-            raise SystemExit(f"training.train: error: {StructureError(path)}") from None
 
     def progress(self) -> float:
         """Share of the run that is done, in [0, 1]."""
@@ -280,8 +284,10 @@ class Trainer:
             )
             for name, critic in self.critics.items()
         }
+        loss = torch.stack(list(terms.values())).sum()
+        self._check("discriminators' loss", loss)
         self.critic_optimiser.zero_grad(set_to_none=True)
-        torch.stack(list(terms.values())).sum().backward()
+        loss.backward()
         self._share(self.critics)
         self.critic_optimiser.step()
         return terms
@@ -290,11 +296,10 @@ class Trainer:
         """Trains to the end of the schedule, on this rank's share of the samples."""
         if self.progress() >= 1:
             return
-        each, ranks = self.config.batch, self.ranks
         loader = DataLoader(
             samples,
-            each,
-            sampler=Onward(self.step * each * ranks.count + ranks.rank, ranks.count),
+            self.config.batch,
+            sampler=Onward(self.samples + self.ranks.rank, self.ranks.count),
             num_workers=self.config.workers,
             prefetch_factor=4 if self.config.workers else None,
         )
@@ -303,6 +308,8 @@ class Trainer:
     def fit(self, batches: Iterable[Batch]) -> None:
         """Takes steps over batches until the schedule or the batches end; logs and saves on the way."""
         self.model.train()
+        held = (self.model.state_dict(), self.average, self.critics.state_dict())
+        self.ranks.lead(tensor for state in held for tensor in state.values())
         self.out.mkdir(parents=True, exist_ok=True)
         began, spent_before = time.monotonic(), self.spent
         saved = began
@@ -327,17 +334,30 @@ class Trainer:
             group["lr"] = self.rate()
         terms, frames = self.losses(batch)
         terms["total"] = total(terms, self.weights)
+        self._check("loss", terms["total"])
         self.model.zero_grad(set_to_none=True)
         terms["total"].backward()
         self._share(self.model)
-        nn.utils.clip_grad_norm_(self.model.parameters(), MAX_GRADIENT)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), MAX_GRADIENT)
+        self._check("gradient", norm)
         for optimiser in self.optimisers:
             optimiser.step()
         self._average()
         if self.critics:
             terms |= self.criticise(frames, batch)
         self.step += 1
+        self.samples += self.config.batch * self.ranks.count
         return {name: float(term.detach()) for name, term in terms.items()}
+
+    def _check(self, name: str, value: Tensor) -> None:
+        """Ends the run, on every rank, where a number is not finite on any of them."""
+        mean = value.detach().clone()
+        self.ranks.average([mean])
+        if not mean.isfinite():
+            raise SystemExit(
+                f"training.train: error: step {self.step + 1}: the {name} is not finite; "
+                "the last checkpoint stands; lower --rate"
+            )
 
     @torch.no_grad()
     def _share(self, network: nn.Module) -> None:
@@ -362,6 +382,7 @@ def read_sources(
     Raises:
         ClipsError: the clips cannot be used.
         FileNotFoundError: the data root lacks a part.
+        OutputError: the cache cannot be written.
     """
     augment: Augment = "crops" if config.crops else True
     if arguments.clips:
@@ -381,7 +402,7 @@ def read_sources(
             raise FileNotFoundError(f"the data root {arguments.data} has no folder {part}/")
     cache = arguments.cache or Path("runs/faces")
     if ranks.leads and (missing := prepare(arguments.data, cache)):
-        print(f"no face found in: {', '.join(missing)}")
+        print(f"no photo, or no face found in it: {', '.join(missing)}")
     ranks.wait()
     return portrait_sources(
         arguments.data,
@@ -431,18 +452,17 @@ def main() -> None:
     keep_memory()
     with joined(config.device) as (ranks, device):
         try:
-            sources = read_sources(arguments, config, ranks)
-        except (ClipsError, FileNotFoundError) as error:
+            samples = Samples(read_sources(arguments, config, ranks), config.seed)
+            trainer = Trainer(config, weights, out, device, ranks)
+            if arguments.resume and (out / "checkpoint.pt").exists():
+                trainer.load()
+                if ranks.leads:
+                    print(f"{out}: going on from step {trainer.step}")
+            elif arguments.weights:
+                trainer.start_from(arguments.weights, samples)
+            trainer.run(samples)
+        except (CheckpointError, ClipsError, FileNotFoundError, MoueError) as error:
             raise SystemExit(f"training.train: error: {error}") from None
-        trainer = Trainer(config, weights, out, device, ranks)
-        samples = Samples(sources, config.seed)
-        if arguments.resume and (out / "checkpoint.pt").exists():
-            trainer.load()
-            if ranks.leads:
-                print(f"{out}: going on from step {trainer.step}")
-        elif arguments.weights:
-            trainer.start_from(arguments.weights, samples)
-        trainer.run(samples)
 
 
 if __name__ == "__main__":

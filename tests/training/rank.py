@@ -38,8 +38,18 @@ def main() -> None:
         resumed = trainer("broken")
         resumed.load()
         resumed.fit(own[2:])
+        apart = trainer("apart")
+        for weight in (*apart.model.parameters(), *apart.critics.parameters()):
+            weight.data.add_(0.01 * ranks.rank)
+        apart.fit(own[:1])
         said = {"agreed": ranks.agree(float(ranks.rank + 5), device)}
-        states = {"whole": whole, "resumed": resumed}
+        if ranks.rank == 1:
+            own[1]["real"][:] = torch.nan
+        try:
+            trainer("ended").fit(own[:2])
+        except SystemExit as ended:
+            said["ended"] = str(ended)
+        states = {"whole": whole, "resumed": resumed, "apart": apart}
         torch.save(
             {**said, **{k: (t.model.state_dict(), t.average, t.step) for k, t in states.items()}},
             out / f"rank{ranks.rank}.pt",

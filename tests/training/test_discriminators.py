@@ -2,9 +2,18 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+import pytest
 import torch
 
-from training.discriminators import MOUTH, MOUTH_SIZE, Discriminator, mouth_mask, mouth_view
+from training.discriminators import (
+    MOUTH,
+    MOUTH_SIZE,
+    Discriminator,
+    discriminator_loss,
+    generator_loss,
+    mouth_mask,
+    mouth_view,
+)
 
 SIZE = 64
 
@@ -51,3 +60,25 @@ def test_the_papers_discriminator_normalises_its_middle_layer():
     kinds = [type(layer).__name__ for layer in papers.layers]
     assert kinds == ["Conv2d", "LeakyReLU", "Conv2d", "BatchNorm2d", "LeakyReLU", "Conv2d"]
     assert papers(torch.rand(2, 3, SIZE, SIZE)).shape == (2, 1, 16, 16)
+
+
+def test_one_side_gains_what_the_other_loses():
+    """Logits are the pictures themselves: above 0 what is taken for true."""
+    taken, seen_through = torch.full((1, 1, 2, 2), 3.0), torch.full((1, 1, 2, 2), -3.0)
+    small, large = np.log1p(np.exp((-3.0, 3.0)))
+
+    def critic(pictures: torch.Tensor) -> torch.Tensor:
+        return pictures
+
+    assert float(generator_loss(critic, taken)) == pytest.approx(small)
+    assert float(generator_loss(critic, seen_through)) == pytest.approx(large)
+    assert float(discriminator_loss(critic, seen_through, taken)) == pytest.approx(2 * small)
+    assert float(discriminator_loss(critic, taken, seen_through)) == pytest.approx(2 * large)
+
+
+def test_a_discriminator_does_not_teach_the_generator():
+    made, true = torch.zeros(1, 1, 2, 2, requires_grad=True), torch.zeros(1, 1, 2, 2)
+    weight = torch.ones(1, requires_grad=True)
+    discriminator_loss(lambda pictures: weight * pictures + weight, made, true).backward()
+    assert made.grad is None
+    assert weight.grad is not None

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from training.generator import Layers
-from training.losses import EYE_CARE, MARGIN, MISSED, edge_losses
+from training.losses import EYE_CARE, MARGIN, MISSED, edge_losses, paper_losses, temporal
 from training.teacher.mouth import MOUTH_WINDOW
 
 SIZE = 64
@@ -87,3 +87,21 @@ def test_a_photograph_of_a_smile_does_not_say_where_eyes_look():
         return float(edge_losses(layers, frames, seen)["reconstruction"])
 
     assert wrong_eye(0) > 8 * wrong_eye(1) > 0
+
+
+def test_the_papers_losses_are_against_the_true_frame_and_the_true_landmarks():
+    frames, points = torch.full((2, 3, 8, 8), 0.75), torch.full((2, 68, 2), 0.5)
+    true = {
+        "photo": frames,
+        "colour": frames,
+        "real": torch.stack([torch.full((3, 8, 8), value) for value in (0.25, 0.65)]),
+        "landmarks": points + torch.tensor([[[0.03, 0.04]], [[0.0, 0.0]]]),
+    }
+    terms = paper_losses(frames, points, true)
+    assert float(terms["reconstruction"]) == pytest.approx((0.5 + 0.1) / 2)
+    assert float(terms["landmarks"]) == pytest.approx(68**0.5 * 0.05 / 2)
+
+
+def test_a_frame_is_held_against_both_its_neighbours():
+    frame, before, after = (torch.full((1, 3, 4, 4), value) for value in (0.5, 0.2, 0.6))
+    assert float(temporal(frame, before, after)) == pytest.approx(0.3 + 0.1)

@@ -13,7 +13,7 @@ import torch
 
 from tests.training import trees
 from training.data.stream import Onward
-from training.ranks import Ranks, joined
+from training.ranks import Ranks, joined, named_device
 
 ROOT = Path(__file__).parents[2]
 
@@ -43,7 +43,7 @@ def out(tmp_path_factory, portrait_photo, astronaut_face) -> Path:
 
 
 def test_torchrun_trains_from_the_command_line_and_one_rank_writes(out):
-    assert sorted(path.name for path in (out / "run").iterdir()) == ["checkpoint.pt", "curves.csv"]
+    assert [path.name for path in (out / "run").iterdir()] == ["checkpoint.pt"]
     state = torch.load(out / "run" / "checkpoint.pt", weights_only=True)
     assert state["step"] == 2
     assert state["config"]["expressions"] == "surprise"
@@ -57,6 +57,19 @@ def test_ranks_hold_the_same_network_statistics_included(out):
         assert any("running_mean" in name for name in state)
         for name, value in state.items():
             assert torch.equal(value, other[name]), name
+
+
+def test_ranks_that_begin_otherwise_are_brought_to_what_the_first_one_has(out):
+    first, second = (torch.load(out / "out" / f"rank{k}.pt", weights_only=True) for k in (0, 1))
+    for state, other in zip(first["apart"][:2], second["apart"][:2], strict=True):
+        for name, value in state.items():
+            assert torch.equal(value, other[name]), name
+
+
+def test_a_loss_that_is_not_finite_on_one_rank_ends_all(out):
+    for rank in (0, 1):
+        kept = torch.load(out / "out" / f"rank{rank}.pt", weights_only=True)
+        assert "step 2: the loss is not finite" in kept["ended"]
 
 
 def test_ranks_resume_where_they_stopped(out):
@@ -81,3 +94,11 @@ def test_a_process_alone_joins_nobody(monkeypatch):
         assert ranks.agree(2.5, device) == 2.5
         assert ranks.leads
         assert value.tolist() == [1, 1, 1]
+
+
+def test_a_device_that_is_not_here_is_said():
+    assert named_device("cpu") == torch.device("cpu")
+    with pytest.raises(ValueError, match="--device cuda:99 is not here: PyTorch finds"):
+        named_device("cuda:99")
+    with pytest.raises(ValueError, match="must be auto, cpu, cuda or cuda:N, but got 'cuda:one'"):
+        named_device("cuda:one")

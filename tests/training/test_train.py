@@ -2,19 +2,23 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
 import torch
 
 from moue.actions import ACTIONS, EXPRESSIONS, action_vector
+from moue.errors import OutputError
 from tests.training import trees
 from tests.training.batches import batches
 from training import curves, train
+from training.checkpoint import CheckpointError
 from training.config import PRESETS, TrainConfig
 from training.data.stream import Onward, Samples, shown_by
 from training.generator import EdgeGenerator, Level
 from training.losses import LossWeights
+from training.ranks import Ranks
 from training.train import Trainer, expression_degrees, has_bfloat16, neighbours
 
 CPU = torch.device("cpu")
@@ -135,17 +139,23 @@ def test_each_of_the_papers_losses_is_off_at_zero(tmp_path, term):
 @pytest.mark.usefixtures("real_generators")
 def test_a_run_goes_on_only_as_it_began(tmp_path):
     paper(tmp_path, "happy").save()
-    with pytest.raises(SystemExit, match="--expressions happy, not happy,angry; give the same"):
+    with pytest.raises(CheckpointError, match="--expressions happy, not happy,angry; give"):
         paper(tmp_path, "happy,angry").load()
-    with pytest.raises(SystemExit, match="trained with other adversarial losses; give the same"):
+    with pytest.raises(CheckpointError, match="other adversarial losses; give the same"):
         paper(tmp_path, "happy", local_adversarial=0.0).load()
-    with pytest.raises(SystemExit, match="--optimiser adam, not muon; give the same"):
+    with pytest.raises(CheckpointError, match="--optimiser adam, not muon; give the same"):
         paper(tmp_path, "happy", optimiser="muon").load()
+    for name, was, now in (
+        *(("seed", "0", 1), ("crops", "True", False), ("apart", "none", "happy,angry")),
+        *(("vectors", "4", 3), ("pairs", "0.08", 0.1), ("smiles", "0.15", 0.1)),
+    ):
+        with pytest.raises(CheckpointError, match=f"--{name} {was}, not {now}; give the same"):
+            paper(tmp_path, "happy", **{name: now}).load()
     path = tmp_path / "checkpoint.pt"
     state = torch.load(path, weights_only=True)
     del state["model"]["rgb.bias"]
     torch.save(state, path)
-    with pytest.raises(SystemExit, match="built otherwise than the one to train; train anew"):
+    with pytest.raises(CheckpointError, match="built otherwise than today's; train anew"):
         paper(tmp_path, "happy").load()
 
 
@@ -159,7 +169,7 @@ def test_neighbours_are_a_tenth_away_along_what_is_asked():
 
 
 def test_no_checkpoint_to_resume_is_said(tmp_path):
-    with pytest.raises(SystemExit, match="no checkpoint at"):
+    with pytest.raises(CheckpointError, match="no checkpoint at"):
         trainer(tmp_path / "nowhere", steps=1).load()
 
 
@@ -186,13 +196,15 @@ def test_a_failed_save_leaves_the_last_checkpoint(tmp_path, monkeypatch):
     run.save()
     before = (tmp_path / "checkpoint.pt").read_bytes()
 
-    def full(*_: object) -> None:
+    def full(state: object, file: IO[bytes]) -> None:
+        file.write(before[:1000])
         raise OSError("disk full")
 
     monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(OutputError, match="disk full"):
         run.save()
     assert (tmp_path / "checkpoint.pt").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pt"]
 
 
 @pytest.mark.parametrize("term", ["flow", "mask", "colour", "place", "reconstruction"])
@@ -212,6 +224,80 @@ def test_temporal_regularisation_is_a_switch(tmp_path):
 def test_samples_go_on_from_where_a_run_stopped():
     numbers = iter(Onward(24))
     assert [next(numbers) for _ in range(3)] == [24, 25, 26]
+
+
+class Recorded(Samples):
+    """Remembers which were asked for."""
+
+    def __init__(self) -> None:
+        self.numbers: list[int] = []
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        self.numbers.append(index)
+        return {name: value[0] for name, value in batches(index, index + 1)[0].items()}
+
+
+class OneOfTwo(Ranks):
+    """A rank whose other is not there, and need not be."""
+
+    def average(self, tensors: object) -> None:
+        pass
+
+    lead = average
+
+    def agree(self, value: float, device: torch.device) -> float:
+        return value
+
+
+def drawn(out: Path, steps: int, batch: int, ranks: Ranks | None = None) -> list[int]:
+    """Sample numbers that a run goes on with, to so many steps."""
+    config = TrainConfig(steps=steps, batch=batch, workers=0)
+    run = Trainer(config, LossWeights(), out, CPU, ranks)
+    if (out / "checkpoint.pt").exists():
+        run.load()
+    run.run(samples := Recorded())
+    return samples.numbers
+
+
+def test_a_run_goes_on_with_the_samples_that_none_of_its_ranks_has_used(tmp_path):
+    assert drawn(tmp_path, steps=2, batch=2) == [0, 1, 2, 3]
+    assert drawn(tmp_path, steps=3, batch=3) == [4, 5, 6]
+    assert drawn(tmp_path, steps=4, batch=1) == [7]
+    assert drawn(tmp_path / "two", 2, 2, OneOfTwo(0, 2)) == [0, 2, 4, 6]
+    assert drawn(tmp_path / "two", 3, 2, OneOfTwo(0, 2)) == [8, 10]
+    path = tmp_path / "two" / "checkpoint.pt"
+    state = torch.load(path, weights_only=True)
+    del state["samples"]
+    torch.save(state, path)
+    assert drawn(tmp_path / "two", 4, 2, OneOfTwo(1, 2)) == [13, 15], "a checkpoint does not say"
+
+
+@pytest.mark.parametrize("term", ["real", "flow"])
+def test_a_loss_that_is_not_finite_ends_the_run_and_the_last_checkpoint_stands(tmp_path, term):
+    run = trainer(tmp_path, steps=9)
+    run.fit(batches(0, 2))
+    before = (tmp_path / "checkpoint.pt").read_bytes()
+    (broken,) = batches(2, 3)
+    broken[term] = broken[term] * torch.inf
+    with pytest.raises(SystemExit, match="step 3: the loss is not finite; the last checkpoint"):
+        run.fit([broken])
+    assert (tmp_path / "checkpoint.pt").read_bytes() == before
+    assert all(weight.isfinite().all() for weight in run.model.parameters())
+
+
+def test_a_gradient_that_is_not_finite_ends_the_run(tmp_path, monkeypatch):
+    run = trainer(tmp_path, steps=9)
+    monkeypatch.setattr(train, "total", lambda terms, _: (0 * terms["flow"]).sqrt())
+    with pytest.raises(SystemExit, match="step 1: the gradient is not finite"):
+        run.fit(batches(0, 1))
+    assert all(weight.isfinite().all() for weight in run.model.parameters())
+
+
+def test_discriminators_that_go_astray_end_the_run(tmp_path):
+    run = trainer(tmp_path, steps=9, global_adversarial=0.1)
+    batch = batches(0, 1)[0]
+    with pytest.raises(SystemExit, match="the discriminators' loss is not finite"):
+        run.criticise(torch.inf * batch["real"].flatten(0, 1), batch)
 
 
 def test_whole_expressions_are_read_back_as_degrees():
@@ -274,6 +360,17 @@ def test_clips_train_the_papers_generator_from_the_command_line(
         (("--data", "x", "--landmarks", "1"), "--landmarks weighs nothing that --preset edge"),
         (("--data", "x", "--preset", "paper", "--flow", "9"), "--flow weighs nothing"),
         (("--data", "x", "--pairs", "0.9", "--smiles", "0.9"), "up to 1 together"),
+        (("--data", "x", "--steps", "0"), "--steps must be a finite number, 1 or more, but got 0"),
+        (("--data", "x", "--batch", "0"), "--batch must be a finite number, 1 or more"),
+        (("--data", "x", "--vectors", "0"), "--vectors must be a finite number, 1 or more"),
+        (("--data", "x", "--workers", "-1"), "--workers must be a finite number, 0 or more"),
+        (("--data", "x", "--rate", "nan"), "--rate must be a finite number, 0 or more"),
+        (("--data", "x", "--minutes", "-5"), "--minutes must be a finite number, 0 or more"),
+        (("--data", "x", "--save-minutes", "inf"), "--save-minutes must be a finite number"),
+        (("--data", "x", "--flow", "nan"), "--flow must be a finite number, 0 or more"),
+        (("--data", "x", "--momentum", "1"), "--momentum must be below 1"),
+        (("--data", "x", "--device", "cuda:99"), "--device cuda:99 is not here"),
+        (("--data", "x", "--device", "tpu"), "--device must be auto, cpu, cuda or cuda:N"),
         (("--preset", "paper"), "one of the arguments --data --clips is required"),
         (("--preset", "paper", "--clips", "nowhere"), "there is no folder nowhere"),
         (("--data", "nowhere"), "the data root nowhere has no folder portraits/"),
@@ -309,3 +406,31 @@ def test_lines_after_the_step_that_is_gone_on_from_go(tmp_path):
     assert write(2 * every, 3 * every) == [every, 2 * every, 3 * every]
     assert write(0, every) == [every]
     assert path.read_text().startswith("step,seconds,rate,total")
+
+
+def test_other_losses_get_columns_of_their_own(tmp_path):
+    path, every = tmp_path / "curves.csv", curves.LOG_EVERY
+
+    def write(first: int, **terms: float) -> None:
+        with curves.Curves(path, first) as log:
+            for step in range(first + 1, first + every + 1):
+                log.add(step, 1.0, 1e-3, 0.5, terms)
+
+    write(0, flow=1.0, total=2.0)
+    write(every, temporal=3.0, total=4.0)
+    write(2 * every, flow=5.0)
+    with path.open() as file:
+        rows = [[row[k] for k in ("flow", "temporal", "total")] for row in csv.DictReader(file)]
+    assert rows == [["1.00000", "", "2.00000"], ["", "3.00000", "4.00000"], ["5.00000", "", ""]]
+    assert path.read_text().splitlines()[0] == "step,seconds,rate,flow,total,temporal"
+
+
+@pytest.mark.usefixtures("real_generators")
+def test_a_damaged_checkpoint_is_one_line(tmp_path, monkeypatch, portrait_photo, astronaut_face):
+    tree = trees.ck(tmp_path / "ck", portrait_photo, astronaut_face, ["S005"])
+    (tmp_path / "junk.pt").write_bytes(b"junk")
+    command = ["training.train", "--preset", "paper", "--clips", tree, "--expressions", "surprise"]
+    command += ["--cache", tmp_path / "cache", "--channels", "2", "--out", tmp_path / "run"]
+    monkeypatch.setattr("sys.argv", [*map(str, command), "--weights", str(tmp_path / "junk.pt")])
+    with pytest.raises(SystemExit, match=r"training\.train: error: .*junk\.pt is damaged, or no"):
+        train.main()
