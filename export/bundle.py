@@ -3,7 +3,7 @@
     python -m export.bundle --checkpoint runs/edge/checkpoint.pt -o sdk/moue/models/edge
 
 prints, for each step from the trained network to the shipped files, the largest difference of a
-frame in 8-bit levels. `--carry eyeLookUp=1.6` carries an action further than it was learned: a
+frame in 8-bit levels; above two nothing is written. `--carry eyeLookUp=1.6` carries an action further than it was learned: a
 network falls a little short of what its teacher does within small parts of a face.
 """
 
@@ -32,28 +32,33 @@ from export.graphs import (
 from moue.actions import EXPRESSIONS, action_vector, turns
 from moue.bundle import MANIFEST, Bundle, GraphFile, Level, Manifest, MouthFile, load_bundle
 from moue.crop import find_faces
-from moue.errors import MoueError
+from moue.errors import MoueError, NoFaceError
 from moue.kernels import preprocess
 from moue.parity import frames_of_square
 from moue.photo import read_photo
+from training.checkpoint import CheckpointError, read_checkpoint, take
 from training.data import ATTRIBUTIONS
 from training.generator import INPUT_SIZE, EdgeGenerator
 from training.teacher.mouth import MOUTH_WINDOW, draw_picture
 
 MOUTH = "mouth.png"
 MOUTH_SCALE = 4  # times the size at which the network looks: large photos show it sharply
+MOST_LOST = 2.0  # 8-bit levels from the trained network
 
 
 def load_generator(checkpoint: Path) -> tuple[EdgeGenerator, dict[str, Any]]:
-    """The trained generator with its averaged weights, ready to evaluate, and the checkpoint."""
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    if state["config"]["preset"] != EdgeGenerator.preset:
-        raise SystemExit(
-            f"export.bundle: error: {checkpoint} holds a {state['config']['preset']!r} generator; "
-            "bundles are made of 'edge'"
+    """The trained generator with its averaged weights, ready to evaluate, and the checkpoint.
+
+    Raises:
+        CheckpointError: there is none that a bundle can be made of.
+    """
+    state = read_checkpoint(checkpoint, ("config", "actions", "average", "step"))
+    if (preset := state["config"]["preset"]) != EdgeGenerator.preset:
+        raise CheckpointError(
+            f"{checkpoint} holds a {preset!r} generator; bundles are made of 'edge'"
         )
     generator = EdgeGenerator(len(state["actions"]))
-    generator.load_state_dict(state["average"])
+    take(generator, state["average"], checkpoint)
     return generator.eval(), state
 
 
@@ -62,12 +67,24 @@ def write_bundle(
     state: dict[str, Any],
     folder: Path,
     version: str,
+    photo: NDArray[np.uint8],
     carried: Mapping[str, float] | None = None,
-) -> None:
+) -> dict[str, float]:
     """Writes manifest, graphs and picture beside the target, then puts them there; a card stays.
 
+    Args:
+        generator: with the weights to ship.
+        state: the checkpoint that they are of.
+        folder: of the bundle.
+        version: of the bundle.
+        photo: uint8 RGB [S, S, 3], a face square to measure `parity` on.
+        carried: how many times as far as it was learned an action goes.
+
+    Returns:
+        What `parity` measured.
+
     Raises:
-        ValueError: the folder holds something else than a bundle.
+        ValueError: the folder holds something else than a bundle, or too much was lost on the way.
     """
     if folder.exists() and not (folder / MANIFEST).is_file():
         raise ValueError(f"{folder} is there and no bundle; name a new folder")
@@ -102,10 +119,22 @@ def write_bundle(
         (target / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
         if (card := folder / "MODEL_CARD.md").exists():
             shutil.copy(card, target)
-        load_bundle(target)
-        if folder.exists():
-            folder.rename(Path(made) / "before")
-        target.rename(folder)
+        lost = parity(generator, load_bundle(target), photo)
+        for step, error in lost.items():
+            if not error <= MOST_LOST:
+                raise ValueError(
+                    f"{step}: {error:.3g} levels from PyTorch, where {MOST_LOST:g} are the most; "
+                    f"{folder} was left as it was"
+                )
+        before = Path(made) / "before"
+        try:
+            if folder.exists():
+                folder.rename(before)
+            target.rename(folder)
+        finally:
+            if before.exists() and not folder.exists():
+                before.rename(folder)
+    return lost
 
 
 def parity(generator: EdgeGenerator, bundle: Bundle, photo: NDArray[np.uint8]) -> dict[str, float]:
@@ -149,12 +178,13 @@ def main() -> None:
         help="an action goes so many times as far as it was learned; may be given again",
     )
     arguments = parser.parse_args()
-    generator, state = load_generator(arguments.checkpoint)
     carried = dict(arguments.carry)
     try:
+        photo = _face_square(arguments.photo)
+        generator, state = load_generator(arguments.checkpoint)
         generator.carry(state["actions"], carried)
-        write_bundle(generator, state, arguments.output, arguments.version, carried)
-    except (ValueError, MoueError) as wrong:
+        lost = write_bundle(generator, state, arguments.output, arguments.version, photo, carried)
+    except (ValueError, OSError, MoueError) as wrong:
         raise SystemExit(f"export.bundle: error: {wrong}") from None
     bundle = load_bundle(arguments.output)
     size = sum(file.bytes for file in bundle.manifest.files)
@@ -162,7 +192,7 @@ def main() -> None:
     print(
         f"encoder {', '.join(encoder_outputs(generator))}; decoder {', '.join(decoder_inputs(generator))}"
     )
-    for step, error in parity(generator, bundle, _face_square(arguments.photo)).items():
+    for step, error in lost.items():
         print(f"{step}: at most {error:.3f} levels from PyTorch")
 
 
@@ -179,7 +209,9 @@ def _face_square(path: Path | None) -> NDArray[np.uint8]:
     from skimage.data import astronaut
 
     photo = np.asarray(astronaut()) if path is None else read_photo(path)
-    square = preprocess(photo, find_faces(photo)[0].square.to_photo(), INPUT_SIZE)
+    if not (faces := find_faces(photo)):
+        raise NoFaceError(f"no face found in {path}; it must show one, large enough")
+    square = preprocess(photo, faces[0].square.to_photo(), INPUT_SIZE)
     return np.rint(255 * square.transpose(1, 2, 0)).astype(np.uint8)
 
 

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 import torch
+from PIL import Image
 
 from export import bundle as export_bundle
 from export.graphs import DECODER_OUTPUTS, DecoderGraph, fuse_normalisation
@@ -15,6 +17,8 @@ from moue.bundle import load_bundle
 from training.generator import EdgeGenerator, Level
 from training.teacher.mouth import MOUTH_WINDOW, draw_picture
 
+GREY = np.full((64, 64, 3), 128, np.uint8)
+STATE = {"actions": list(ACTIONS), "step": 5, "config": {"preset": "edge"}}
 LEVELS = (Level(8, 8, 8, True, rank=4), Level(16, 8, 6, True), Level(32, 6, 4, False))
 
 
@@ -35,8 +39,7 @@ def trained() -> EdgeGenerator:
 @pytest.fixture(scope="module")
 def written(trained, tmp_path_factory):
     folder = tmp_path_factory.mktemp("bundles") / "small"
-    state = {"actions": list(ACTIONS), "step": 5, "config": {"preset": "edge"}}
-    export_bundle.write_bundle(trained, state, folder, "0.0.1")
+    export_bundle.write_bundle(trained, STATE, folder, "0.0.1", GREY)
     return folder
 
 
@@ -114,21 +117,79 @@ def test_the_mouth_is_the_picture_in_full_detail(written):
 def test_a_second_export_replaces_the_first_and_keeps_its_card(trained, written):
     (written / "MODEL_CARD.md").write_text("# card")
     state = {"actions": list(ACTIONS), "step": 6, "config": {"preset": "edge"}}
-    export_bundle.write_bundle(trained, state, written, "0.0.2")
+    lost = export_bundle.write_bundle(trained, state, written, "0.0.2", GREY)
+    assert len(lost) == 2
     assert load_bundle(written).manifest.version == "0.0.2"
     assert (written / "MODEL_CARD.md").read_text() == "# card"
     assert [path.name for path in written.parent.iterdir()] == ["small"]
 
 
-def test_a_paper_checkpoint_is_refused(tmp_path):
-    torch.save({"config": {"preset": "paper"}}, tmp_path / "checkpoint.pt")
-    with pytest.raises(SystemExit, match="bundles are made of 'edge'"):
-        export_bundle.load_generator(tmp_path / "checkpoint.pt")
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("raised", [OSError("moved"), KeyboardInterrupt()])
+def test_what_stops_an_export_at_its_end_leaves_the_first(trained, written, monkeypatch, raised):
+    rename = Path.rename
+
+    def fails(path: Path, target: Path) -> None:
+        if target == written and path.name == "small":
+            raise raised
+        rename(path, target)
+
+    before = files_of(written)
+    monkeypatch.setattr(Path, "rename", fails)
+    with pytest.raises(type(raised)):
+        export_bundle.write_bundle(trained, STATE, written, "0.0.3", GREY)
+    assert files_of(written) == before
+    assert [path.name for path in written.parent.iterdir()] == ["small"]
+
+
+@pytest.mark.parametrize("lost", [2.01, float("nan")])
+def test_a_bundle_that_draws_something_else_is_not_written(trained, written, monkeypatch, lost):
+    before = files_of(written)
+    monkeypatch.setattr(export_bundle, "parity", lambda *_: {"one": 0.1, "other": lost})
+    with pytest.raises(ValueError, match="levels from PyTorch, where 2 are the most"):
+        export_bundle.write_bundle(trained, STATE, written, "0.0.3", GREY)
+    assert files_of(written) == before
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        (None, "there is no checkpoint at"),
+        ({}, "holds no 'actions'"),
+        ({"average": {"window": torch.tensor(torch.nan)}}, "weights that are not finite"),
+        ({"average": {}}, "built otherwise than today's"),
+        ({"average": {}, "config": {"preset": "paper"}}, "bundles are made of 'edge'"),
+    ],
+)
+def test_a_checkpoint_that_no_bundle_is_made_of_is_one_line(tmp_path, monkeypatch, state, said):
+    path = tmp_path / "checkpoint.pt"
+    if state is not None:
+        torch.save({**STATE, **state} if state else {"config": {}}, path)
+    command = ["export.bundle", "--checkpoint", str(path), "-o", str(tmp_path / "new")]
+    monkeypatch.setattr("sys.argv", command)
+    with pytest.raises(SystemExit, match=r"^export\.bundle: error: ") as refused:
+        export_bundle.main()
+    assert said in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_photo_is_read_before_anything_is_written(tmp_path, monkeypatch):
+    Image.new("RGB", (64, 64)).save(tmp_path / "black.png")
+    for name, said in (("black.png", "no face found in"), ("none.png", "none.png")):
+        command = ["export.bundle", "--checkpoint", "none.pt", "--photo", str(tmp_path / name)]
+        monkeypatch.setattr("sys.argv", [*command, "-o", str(tmp_path / "new")])
+        with pytest.raises(SystemExit, match=rf"export\.bundle: error: .*{said}"):
+            export_bundle.main()
+    assert [path.name for path in tmp_path.iterdir()] == ["black.png"]
 
 
 def test_a_folder_that_is_no_bundle_is_left_alone(trained, tmp_path):
     state = {"actions": list(ACTIONS), "step": 6, "config": {"preset": "edge"}}
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(ValueError, match="is there and no bundle; name a new folder"):
-        export_bundle.write_bundle(trained, state, tmp_path, "0.0.1")
+        export_bundle.write_bundle(trained, state, tmp_path, "0.0.1", GREY)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]

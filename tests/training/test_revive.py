@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from export.bundle import write_bundle
 from moue.actions import ACTIONS
 from moue.bundle import MANIFEST, load_bundle
+from moue.errors import BundleError
 from training import train
+from training.checkpoint import CheckpointError
 from training.config import TrainConfig
 from training.data.stream import Samples
 from training.generator import EdgeGenerator, Level
@@ -22,6 +24,7 @@ from training.losses import LossWeights
 from training.revive import PHOTOS, revive
 from training.train import Trainer
 
+GREY = np.full((64, 64, 3), 128, np.uint8)
 LEVELS = (Level(8, 8, 8, True, rank=4), Level(16, 8, 6, True), Level(32, 6, 4, False))
 
 
@@ -46,11 +49,18 @@ class Noises:
 SAMPLES = Samples([(1.0, Noises())], 0)
 
 
+def made_small(actions: int) -> EdgeGenerator:
+    """A generator whose mouth's picture is as small as its input."""
+    generator = EdgeGenerator(actions, LEVELS)
+    generator.picture = torch.nn.functional.avg_pool2d(generator.picture, 256 // 64)
+    return generator
+
+
 @pytest.fixture(scope="module")
 def trained() -> EdgeGenerator:
     """Not trained at all, but with normalisation statistics and outputs of some size."""
     torch.manual_seed(0)
-    generator = EdgeGenerator(len(ACTIONS), LEVELS)
+    generator = made_small(len(ACTIONS))
     with torch.no_grad():
         for k in range(40):
             generator.train().trunk(photos(8, k) * (0.5 + k / 80))
@@ -62,7 +72,7 @@ def trained() -> EdgeGenerator:
 def written(trained, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("bundles") / "small"
     state = {"actions": list(ACTIONS), "step": 5, "config": {"preset": "edge"}}
-    write_bundle(trained, state, folder, "0.0.1")
+    write_bundle(trained, state, folder, "0.0.1", GREY)
     return folder
 
 
@@ -86,12 +96,12 @@ def test_actions_that_weights_do_not_know_do_nothing_yet(trained, tmp_path, monk
     """Of a bundle, and of a checkpoint, made when there were fewer."""
     monkeypatch.setattr(train, "make_generator", lambda _: EdgeGenerator(len(ACTIONS), LEVELS))
     kept = [k for k, name in enumerate(ACTIONS) if name not in ("headYaw", "cheekPuff")]
-    fewer = EdgeGenerator(len(kept), LEVELS).eval()
+    fewer = made_small(len(kept)).eval()
     weights = trained.state_dict()
     fewer.load_state_dict({k: v[kept] if "residual" in k else v for k, v in weights.items()})
     names = [ACTIONS[k] for k in kept]
     state = {"actions": names, "step": 5, "config": {"preset": "edge"}}
-    write_bundle(fewer, state, tmp_path / "fewer", "0.0.1")
+    write_bundle(fewer, state, tmp_path / "fewer", "0.0.1", GREY)
     torch.save({**state, "average": fewer.state_dict()}, tmp_path / "fewer.pt")
     actions = 2 * torch.rand(4, 2, len(ACTIONS)) - 1
     wanted = fewer.layers(photos(4, 1), actions[..., kept])
@@ -112,7 +122,7 @@ def test_what_a_bundle_carries_further_goes_as_far_as_it_was_learned(trained, tm
     carried = copy.deepcopy(trained)
     carried.carry(ACTIONS, {"eyeLookUp": 1.5})
     state = {"actions": list(ACTIONS), "step": 5, "config": {"preset": "edge"}}
-    write_bundle(carried, state, tmp_path / "carried", "0.0.1", {"eyeLookUp": 1.5})
+    write_bundle(carried, state, tmp_path / "carried", "0.0.1", GREY, {"eyeLookUp": 1.5})
     other = EdgeGenerator(len(ACTIONS), LEVELS)
     revive(other, tmp_path / "carried", SAMPLES)
     actions = torch.zeros(1, 1, len(ACTIONS))
@@ -126,7 +136,7 @@ def test_what_a_bundle_carries_further_goes_as_far_as_it_was_learned(trained, tm
 @pytest.mark.parametrize("carried", [{"eyeLookUp": 0}, {"eyeLookUp": "far"}, ["eyeLookUp"], 2])
 def test_what_was_carried_is_a_number_by_action(trained, tmp_path, carried):
     state = {"actions": list(ACTIONS), "step": 5, "config": {"preset": "edge"}}
-    write_bundle(trained, state, tmp_path / "odd", "0.0.1")
+    write_bundle(trained, state, tmp_path / "odd", "0.0.1", GREY)
     manifest = load_bundle(tmp_path / "odd").manifest
     odd = replace(manifest, training={**manifest.training, "carried": carried})
     (tmp_path / "odd" / MANIFEST).write_text(odd.to_json())
@@ -147,7 +157,7 @@ def test_its_statistics_are_those_of_photos(written):
 
 def test_a_bundle_built_otherwise_is_refused(written, tmp_path):
     run = Trainer(TrainConfig(), LossWeights(), tmp_path, torch.device("cpu"))
-    with pytest.raises(SystemExit, match="small holds a generator built otherwise"):
+    with pytest.raises(CheckpointError, match="small holds a generator built otherwise"):
         run.start_from(written, SAMPLES)
-    with pytest.raises(SystemExit, match="manifest"):
+    with pytest.raises(BundleError, match="manifest"):
         run.start_from(tmp_path, SAMPLES)
