@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,7 +35,9 @@ class Control:
             one of `gaze.LOOKS` for the two eyes to look there, one that begins with `-` for −1.
         scores: m names measured.
         rises: float64 [n, m], mean rise of each score over the face at rest.
-        monotone: float64 [n], Spearman of the action's own score with its weight; NaN without one.
+        monotone: float64 [n], Spearman of the action's own score with its weight, a mean over faces;
+            NaN without one that answers.
+        least: float64 [n], the same of the face in which it is least.
         lost: share of the frames in which no face was found.
     """
 
@@ -42,6 +45,7 @@ class Control:
     scores: tuple[str, ...]
     rises: NDArray[np.float64]
     monotone: NDArray[np.float64]
+    least: NDArray[np.float64]
     lost: float = 0.0
 
     def own(self, action: str) -> float:
@@ -78,12 +82,15 @@ class Control:
 
     def summary(self) -> dict[str, float]:
         """The figures a reader looks for."""
-        answering = self.monotone[np.isfinite(self.monotone)]
+        answering = np.isfinite(self.monotone)
         return {
-            **{name: self.own(name) for name in HEADLINE},
+            **{name: self.own(name) for name in HEADLINE if name in self.actions},
             "leakage into other regions": self.leakage(),
             "left/right separation": self.separation(),
-            "mean Spearman of actions that answer": float(answering.mean()),
+            "mean Spearman of actions that answer, over faces": float(
+                self.monotone[answering].mean()
+            ),
+            "least of one face": float(self.least[answering].min()),
             "share of frames in which no face was found": self.lost,
         }
 
@@ -110,15 +117,36 @@ def measure(
         ]
     )
     curves = np.nanmean(values - values[:, :, :1], 0)  # [n, weights, m]
-    monotone = np.full(len(actions), np.nan)
+    monotone, least = np.full((2, len(actions)), np.nan)
     for index, action in enumerate(actions):
         named = [k for k, score in enumerate(scores) if is_own(score, action)]
         if named:
-            curve = way_of(action) * curves[index][:, named].mean(1)
-            if curve[-1] > 0.05:
-                monotone[index] = spearmanr(weights, curve).statistic
+            way = way_of(action)
+            if way * curves[index, -1, named].mean() > 0.05:
+                each = follows(weights, way * values[:, index][..., named].mean(-1))
+                monotone[index], least[index] = np.nanmean(each), np.nanmin(each)
     lost = float(np.mean([not found for found in shown]))
-    return Control(actions, scores, curves[:, -1], monotone, lost)
+    return Control(actions, scores, curves[:, -1], monotone, least, lost)
+
+
+def follows(weights: Sequence[float], scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How each face's score follows the weight: Spearman's, over the frames it was found in.
+
+    Args:
+        weights: T, rising.
+        scores: float64 [faces, T], NaN where the face was not found.
+
+    Returns:
+        float64 [faces]: 0 for a score that stays the same, NaN for a face found less than three times.
+    """
+    each = np.full(len(scores), np.nan)
+    for index, row in enumerate(scores):
+        seen = row[np.isfinite(row)]
+        if len(seen) > 2:
+            moves = np.ptp(seen) > 0
+            asked = np.array(weights)[np.isfinite(row)]
+            each[index] = spearmanr(asked, seen).statistic if moves else 0.0
+    return each
 
 
 def region(name: str) -> str:

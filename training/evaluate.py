@@ -22,18 +22,34 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import spearmanr
 from tqdm import tqdm
 
 from moue import Animator, Portrait, expression
 from moue.actions import ACTIONS, EXPRESSIONS, HEAD_TURNS, action_vector, turns
+from moue.errors import MoueError
 from moue.expressions import Expression
-from training.control import HEADLINE, Control, draw_matrix, is_own, is_turn, measure, way_of
+from training.control import (
+    HEADLINE,
+    Control,
+    draw_matrix,
+    follows,
+    is_own,
+    is_turn,
+    measure,
+    way_of,
+)
 from training.data.faces import FaceCrop, load_faces, prepare
 from training.data.sources import held_out_neutral, make_teacher, smile_shown
 from training.data.view import View, composed
 from training.intact import difference_outside, motion_of_rims
-from training.likeness import DEGREES, best_likeness, similarity, smile_target, unevenness
+from training.likeness import (
+    DEGREES,
+    Likeness,
+    likeness,
+    similarity,
+    smile_target,
+    unevenness,
+)
 from training.scores import BlendshapeScorer
 from training.sheets import VIEW, draw_each_action, draw_sheet, draw_strip, in_bytes, look
 from training.teacher.render import FaceFit, Teacher
@@ -73,14 +89,15 @@ class Report:
     def table(self) -> str:
         """Markdown."""
         lines = [
-            f"{len(self.faces)} held-out faces",
+            whose(self.faces),
             "",
-            "| expression | score | plain warp | moue | share | follows degree (Spearman) |",
-            "|---|---|---|---|---|---|",
+            "| expression | score | plain warp | moue | share | follows degree (Spearman), mean over "
+            "faces | least of a face |",
+            "|---|---|---|---|---|---|---|",
         ]
         lines += [
             f"| {f['expression']} | {f['score']} | {f['plain_warp']:+.2f} | {f['rise']:+.2f} "
-            f"| {f['share']:.2f} | {f['spearman']:.3f} |"
+            f"| {f['share']:.2f} | {f['spearman']:.3f} | {f['least']:.3f} |"
             for f in self.figures
         ]
         lines += ["", "| actions | SSIM to the teacher | PSNR to the teacher |", "|---|---|---|"]
@@ -125,8 +142,8 @@ class Evaluation:
         self.likeness: dict[str, list[tuple[float, float]]] = defaultdict(list)
         self.outside = self.rest = 0
         self.uneven = 0.0
-        self.smiles: list[tuple[float, float, float]] = []  # held against all of `happy`
-        self.smiles_shown: list[tuple[float, float, float]] = []  # and as the photo shows it
+        self.smiles: list[Likeness] = []  # held against all of `happy`
+        self.smiles_shown: list[Likeness] = []  # and as the photo shows it
         self.shown: list[list[NDArray[np.uint8]]] = []
         self.turned: list[list[NDArray[np.uint8]]] = []
 
@@ -167,13 +184,13 @@ class Evaluation:
         face: FaceCrop,
         smile: FaceCrop,
         fit: FaceFit,
-    ) -> tuple[float, float, float]:
-        """How alike the degrees of a smile are to the real one (`best_likeness`)."""
+    ) -> Likeness:
+        """How alike the degrees of a smile are to the real one."""
         side = self.animator.bundle.input_size
         real, inside = smile_target(
             face, smile, View.plain(side * face.square.to_crop(), side), fit
         )
-        return best_likeness([look(portrait, frame, side) for frame in frames], real, inside)
+        return likeness([look(portrait, frame, side) for frame in frames], real, inside)
 
     def _held_against(
         self, taught: TaughtFace, portrait: Portrait, asked: Mapping[str, Mapping[str, float]]
@@ -195,7 +212,8 @@ class Evaluation:
             "least share among figures at 0.30 or more": min(
                 figure["share"] for figure in rows if figure["plain_warp"] >= 0.3
             ),
-            "mean Spearman with degree": float(np.mean([f["spearman"] for f in rows])),
+            "mean Spearman with degree, over faces": float(np.mean([f["spearman"] for f in rows])),
+            "least Spearman with degree, of one face": min(f["least"] for f in rows),
             "largest difference at degree 0, levels": self.rest,
             "largest difference outside the face square, levels": self.outside,
             "largest step of a ramp over its median step": self.uneven,
@@ -203,19 +221,22 @@ class Evaluation:
         }
 
     def pairs(self) -> dict[str, float]:
-        """How near the best degree of `happy` comes to real smiles."""
+        """How near `happy` comes to real smiles."""
         if not self.smiles:
             return {}
-        neutral, best, degree = np.mean(self.smiles, 0)
-        _, shown, at = np.mean(self.smiles_shown, 0)
+        happy, shown = (
+            Likeness(*np.mean(each, 0).tolist()) for each in (self.smiles, self.smiles_shown)
+        )
         repeated = "SSIM of the repeated neutral photo to the real smile, at the generator's size"
         return {
             "people": len(self.smiles),
-            repeated: float(neutral),
-            "SSIM of the best degree of happy": float(best),
-            "that degree": float(degree),
-            "SSIM of the best degree, lips together where the real smile's are": float(shown),
-            "its degree": float(at),
+            repeated: happy.rest,
+            "SSIM of happy at degree 1": happy.full,
+            "SSIM of happy at the degree most like the real smile": happy.best,
+            "that degree": happy.degree,
+            "SSIM at degree 1, lips together where the real smile's are": shown.full,
+            "SSIM at the degree most like it, lips together where the real smile's are": shown.best,
+            "its degree": shown.degree,
         }
 
 
@@ -239,7 +260,7 @@ def evaluate(
     """
     turner = Turner(teacher.head)
     report = Report([face.name for face in faces])
-    with BlendshapeScorer(data / "models" / "face_landmarker.task") as scorer:
+    with BlendshapeScorer(data) as scorer:
         seen = Evaluation(animator, scorer)
         for face in tqdm(faces, "evaluate", disable=None):
             portrait = animator.prepare(data / "portraits" / f"{face.name}.jpg")
@@ -266,7 +287,7 @@ def evaluate_control(animator: Animator, faces: list[FaceCrop], data: Path) -> C
     heads = set(HEAD_TURNS) <= set(animator.actions)
     more = [name for name in HEADLINE if name not in animator.actions]
     names = (*animator.actions, *(name for name in more if heads or not is_turn(name)))
-    with BlendshapeScorer(data / "models" / "face_landmarker.task") as scorer:
+    with BlendshapeScorer(data) as scorer:
         for face in tqdm(faces, "control", disable=None):
             portrait = animator.prepare(data / "portraits" / f"{face.name}.jpg")
             still = scorer(look(portrait, portrait.photo))
@@ -284,31 +305,45 @@ def evaluate_control(animator: Animator, faces: list[FaceCrop], data: Path) -> C
 def figures(
     scores: dict[str, list[list[dict[str, float]]]],
 ) -> tuple[dict[str, dict[str, float]], list[dict[str, Any]]]:
-    """Mean rises at degree 1 by expression, and each yardstick figure with its share and its order."""
+    """Mean rises at degree 1 by expression, and each yardstick figure with its share and its order.
+
+    The order is Spearman's, of each face's score with the degree: its mean over faces, and the least.
+    """
     rises: dict[str, dict[str, float]] = {}
     rows = []
     for name, per_face in scores.items():
-        curves: dict[str, NDArray[np.float64]] = {}
         names = {_sideless(key) for face in per_face for shown in face for key in shown}
-        for score in names:
-            values = np.array([[_score(s, score) for s in face] for face in per_face])
-            curves[score] = np.nanmean(values - values[:, :1], 0)
+        values = {
+            score: np.array([[_score(s, score) for s in face] for face in per_face])
+            for score in names
+        }
+        risen = {k: float(np.nanmean(each[:, -1] - each[:, 0])) for k, each in values.items()}
         rises[name] = {
-            score: round(float(curve[-1]), 4)
-            for score, curve in sorted(curves.items(), key=lambda item: -abs(item[1][-1]))
+            score: round(rise, 4)
+            for score, rise in sorted(risen.items(), key=lambda item: -abs(item[1]))
         }
         for score, yardstick in FIRST_WARP.get(name, {}).items():
+            order = follows(DEGREES, values[score])
             rows.append(
                 {
                     "expression": name,
                     "score": score,
                     "plain_warp": yardstick,
-                    "rise": float(curves[score][-1]),
-                    "share": float(curves[score][-1] / yardstick),
-                    "spearman": float(spearmanr(DEGREES, curves[score]).statistic),
+                    "rise": risen[score],
+                    "share": risen[score] / yardstick,
+                    "spearman": float(np.nanmean(order)),
+                    "least": float(np.nanmin(order)),
                 }
             )
     return rises, rows
+
+
+def whose(faces: Sequence[str]) -> str:
+    """How many of the portraits named show people, and how many nobody."""
+    made = sum(name.startswith("synth_") for name in faces)
+    return (
+        f"{len(faces)} held-out faces: {len(faces) - made} photographs of people, {made} generated"
+    )
 
 
 def _sideless(name: str) -> str:
@@ -337,16 +372,18 @@ def main() -> None:
     parser.add_argument("--faces", type=int, default=32, help="at most this many (default 32)")
     parser.add_argument("--control", action="store_true", help="single actions and their leakage")
     arguments = parser.parse_args()
-    model = arguments.data / "models" / "face_landmarker.task"
-    if not model.exists():
-        raise SystemExit(f"training.evaluate: error: the scores need {model}, which is not there")
+    try:
+        _run(arguments)
+    except (FileNotFoundError, MoueError) as error:
+        raise SystemExit(f"training.evaluate: error: {error}") from None
+
+
+def _run(arguments: argparse.Namespace) -> None:
     prepare(arguments.data, arguments.cache)
-    everyone = list(load_faces(arguments.cache))
+    everyone = list(load_faces(arguments.data, arguments.cache))
     faces, smiles = held_out_neutral(everyone, arguments.faces)
     if not faces:
-        raise SystemExit(
-            f"training.evaluate: error: {arguments.cache} holds no neutral face to test"
-        )
+        raise FileNotFoundError(f"{arguments.data} holds no neutral face to test")
     first = arguments.data / "portraits" / f"{faces[0].name}.jpg"
     arguments.out.mkdir(parents=True, exist_ok=True)
     with Animator(arguments.bundle) as animator:
@@ -354,12 +391,14 @@ def main() -> None:
             control = evaluate_control(animator, faces, arguments.data)
             draw_matrix(control).save(arguments.out / "control.png")
             draw_each_action(animator, first, arguments.out / "actions.png")
+            names = [face.name for face in faces]
             kept = {
-                "faces": [face.name for face in faces],
+                "faces": names,
                 "summary": control.summary(),
                 "own": {name: control.own(name) for name in control.actions},
             }
             (arguments.out / "control.json").write_text(json.dumps(kept, indent=1) + "\n")
+            print(whose(names))
             print("\n".join(f"{name}: {value:.3f}" for name, value in control.summary().items()))
             return
         teacher = make_teacher(arguments.data, everyone)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -43,10 +44,23 @@ def smile_target(
     return real, np.asarray(cv2.fillConvexPoly(np.zeros(real.shape[:2], np.uint8), hull, (1,))) > 0
 
 
-def best_likeness(
+class Likeness(NamedTuple):
+    """SSIM of a smile's degrees to a photograph of one.
+
+    rest, full: at degree 0 and at 1, which nobody looked at the photograph for; best: at the one of
+    eleven that is most like it, so never below `rest`; degree: which that is.
+    """
+
+    rest: float
+    full: float
+    best: float
+    degree: float
+
+
+def likeness(
     views: Sequence[NDArray[np.uint8]], real: NDArray[np.uint8], inside: NDArray[np.bool_]
-) -> tuple[float, float, float]:
-    """SSIM to a photograph of the first of eleven degrees and of the best, and that degree."""
+) -> Likeness:
+    """How like a photograph a smile is, seen at `DEGREES`, inside a region."""
     each = [similarity(shown, real, inside)[0] for shown in views]
     best = int(np.argmax(each))
-    return each[0], each[best], DEGREES[best]
+    return Likeness(each[0], each[-1], each[best], DEGREES[best])

@@ -4,11 +4,12 @@
 
 Every run shows the expressions it knows at degrees from 0 to 1, and its frames are held against the
 true ones: the teacher's or, with --clips, the clip's own; all in the middle of the paper's crops.
-Writes report.json and report.md (SSIM, PSNR, landmarks, R_t), curves.png (the paper's Figure 3), one
-sheet an expression, and transfer.png (Figure 5 (c): from one expression to another, where a run knows
-two). A run is named by its folder and labelled with the steps and minutes it had. All that the model
-card compares, small runs of ten minutes to three quarters of an hour each (and for that a higher rate
-than the paper's); broken off, the same lines go on where they stopped:
+Writes report.json and report.md (SSIM, PSNR, R_t; by how much 68 landmarks' travel is off, and how far
+each is from its true place), curves.png (that travel, the paper's Figure 3), one sheet an expression,
+and transfer.png (Figure 5 (c): from one expression to another, where a run knows two). A run is named
+by its folder and labelled with the steps and minutes it had. All that the model card compares, small
+runs of ten minutes to three quarters of an hour each (and for that a higher rate than the paper's);
+broken off, the same lines go on where they stopped:
 
     S="python -m training.train --data ROOT --batch 4 --vectors 2 --rate 1e-3 --resume"
     L="$S --preset paper --channels 16 --expressions happy,surprise,angry"
@@ -42,11 +43,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from tqdm import tqdm
 
 from moue.actions import ACTIONS, EXPRESSIONS, action_vector
+from moue.errors import MoueError
+from training.checkpoint import CheckpointError, read_checkpoint, take
 from training.config import TrainConfig
 from training.data.clips import (
     FORMS,
@@ -59,7 +62,7 @@ from training.data.faces import load_faces, prepare
 from training.data.sources import held_out_neutral, make_teacher
 from training.data.view import View, composed
 from training.generator import INPUT_SIZE, EdgeGenerator
-from training.likeness import DEGREES, best_likeness, smile_target, unevenness
+from training.likeness import DEGREES, Likeness, likeness, smile_target, unevenness
 from training.losses import LossWeights
 from training.paper import PaperGenerator
 from training.sheets import draw_sheet
@@ -124,34 +127,30 @@ class Shown:
 
     ssim, psnr: to the true frames, means over those with a degree above 0, whole square, dB; rest:
     SSIM at degree 0 to the photo; curve: float64 [11], the paper's Figure 3: the length in px of what
-    68 landmarks moved by since degree 0, at `DEGREES`; NaN where no face was found; temporal: R_t with
-    Δa = 0.1, levels; uneven: the largest step over the median step; smile: SSIM to a real smile.
+    68 landmarks moved by since degree 0, at `DEGREES`; NaN where no face was found; off: the mean
+    distance in px between a landmark and the true one, over the frames with a degree above 0 in which
+    both were found, NaN without one; temporal: R_t with Δa = 0.1, levels; uneven: the largest step over
+    the median step; smile: how like a real one, where there is one.
     """
 
     ssim: float
     psnr: float
     rest: float
     curve: NDArray[np.float64]
+    off: float
     temporal: float
     uneven: float
-    smile: float
+    smile: Likeness | None
 
 
 def load_run(folder: Path) -> Run:
-    """Opens a run folder."""
+    """Opens a run folder; raises CheckpointError where that cannot be."""
     path = folder / "checkpoint.pt"
-    if not path.exists():
-        raise SystemExit(f"training.report: error: there is no checkpoint at {path}")
-    state = torch.load(path, map_location="cpu", weights_only=True)
+    state = read_checkpoint(path, ("config", "weights", "average", "step", "spent"))
     known = {field.name for field in fields(TrainConfig)}
     config = TrainConfig(**{k: v for k, v in state["config"].items() if k in known})
     generator = make_generator(config)
-    try:
-        generator.load_state_dict(state["average"])
-    except RuntimeError:
-        raise SystemExit(
-            f"training.report: error: {path} holds a generator built otherwise than today's; train anew"
-        ) from None
+    take(generator, state["average"], path)
     spent = f"{state['step']} steps of {config.batch}×{config.vectors} frames at {config.rate:g}"
     parts = [config.preset, f"{spent} in {state['spent'] / 60:.1f} minutes"]
     if config.names:
@@ -168,7 +167,7 @@ def portrait_cases(
     data: Path, cache: Path, expressions: Sequence[str], most: int
 ) -> Iterator[Case]:
     """Held-out neutral portraits, and the teacher's frames of them."""
-    everyone = list(load_faces(cache))
+    everyone = list(load_faces(data, cache))
     faces, smiles = held_out_neutral(everyone, most)
     teacher = make_teacher(data, everyone)
     for face in tqdm(faces, "faces", disable=None):
@@ -203,18 +202,20 @@ def clip_cases(
     for name in expressions:
         for clip in [clip for clip in clips if clip.expression == name][:most]:
             view = View.middle(clip.square, INPUT_SIZE)
-            numbers = np.arange(len(clip.landmarks))
-            true = np.stack([view.resample(clip.frame(int(t))) for t in numbers])
-            yield Case(name, true[0], tuple(clip.degree(numbers).tolist()), true)
+            true = np.stack([view.resample(clip.frame(t)) for t in range(len(clip.degrees))])
+            yield Case(name, true[0], tuple(clip.degrees.tolist()), true)
 
 
-def measure(case: Case, frames: Frames, mesh: Measure) -> Shown:
-    """Holds frames against a case's true ones."""
-    pairs = list(zip(frames, case.true, strict=True))
+def landmarks(frames: Frames, mesh: Measure) -> NDArray[np.float64]:
+    """iBUG's 68 points in T frames, float64 [T, 68, 2] px; NaN where no face was found."""
     found = [mesh(frame) for frame in frames]
-    points = np.array(
-        [np.full((68, 2), np.nan) if m is None else m[list(IBUG68), :2] for m in found]
-    )
+    return np.array([np.full((68, 2), np.nan) if m is None else m[list(IBUG68), :2] for m in found])
+
+
+def measure(case: Case, frames: Frames, mesh: Measure, true: NDArray[np.float64]) -> Shown:
+    """Holds frames against a case's true ones, whose landmarks are given too."""
+    pairs = list(zip(frames, case.true, strict=True))
+    points = landmarks(frames, mesh)
     travel = np.linalg.norm((points - points[0]).reshape(len(points), -1), axis=1)
     steps = np.abs(np.diff(frames.astype(np.float32), axis=0)).mean((1, 2, 3))
     return Shown(
@@ -222,9 +223,10 @@ def measure(case: Case, frames: Frames, mesh: Measure) -> Shown:
         float(np.mean([_psnr(a, b) for a, b in pairs[1:]])),
         float(structural_similarity(frames[0], case.photo, channel_axis=2)),
         np.interp(DEGREES, case.degrees, travel),
+        _mean(np.linalg.norm(points - true, axis=2)[1:]),
         float(2 * steps.mean() * DELTA * (len(frames) - 1)),
         unevenness(list(frames)),
-        best_likeness(list(frames), *case.smile)[1] if case.smile else float("nan"),
+        likeness(list(frames), *case.smile) if case.smile else None,
     )
 
 
@@ -234,6 +236,9 @@ def compare(runs: Sequence[Run], cases: Iterator[Case], out: Path) -> dict[str, 
     Returns:
         Figures by "run, expression", and "run, mean" where it shows several; the repeated photo and
         the true frames are among the runs.
+
+    Raises:
+        FileNotFoundError: there is no case.
     """
     shown: dict[tuple[str, str], list[Shown]] = defaultdict(list)
     drawn: set[str] = set()
@@ -243,8 +248,9 @@ def compare(runs: Sequence[Run], cases: Iterator[Case], out: Path) -> dict[str, 
         for run in runs:
             if case.expression in run.expressions:
                 made[run.name] = run.frames(case.photo, {case.expression: case.degrees})
+        true = landmarks(case.true, mesh)
         for name, frames in made.items():
-            shown[case.expression, name].append(measure(case, frames, mesh))
+            shown[case.expression, name].append(measure(case, frames, mesh, true))
         if case.expression not in drawn:
             if not drawn:
                 draw_transfer(runs, case.photo, out / "transfer.png")
@@ -256,6 +262,8 @@ def compare(runs: Sequence[Run], cases: Iterator[Case], out: Path) -> dict[str, 
             draw_sheet(
                 rows, titles, out / f"sheet-{case.expression}.png", [[name] for name in made]
             )
+    if not shown:
+        raise FileNotFoundError("nobody held out shows what the runs do")
     draw_curves(shown, out / "curves.png")
     measured: dict[str, dict[str, dict[str, float]]] = defaultdict(dict)
     for (expression, name), many in shown.items():
@@ -273,20 +281,29 @@ def compare(runs: Sequence[Run], cases: Iterator[Case], out: Path) -> dict[str, 
 def _figures(many: Sequence[Shown], true: Sequence[Shown]) -> dict[str, float]:
     """Means over faces of one run and expression."""
     curve, wanted = (np.array([shown.curve for shown in each]) for each in (many, true))
-    gap = curve - wanted
-    seen = np.isfinite(gap)
-    smiles = [shown.smile for shown in many if np.isfinite(shown.smile)]
-    return {
+    found = np.isfinite(curve)[np.isfinite(wanted)]
+    smiles = [shown.smile for shown in many if shown.smile is not None]
+    figures = {
         "faces": len(many),
-        "SSIM": float(np.mean([shown.ssim for shown in many])),
-        "PSNR, dB": float(np.mean([shown.psnr for shown in many])),
-        "SSIM at rest": float(np.mean([shown.rest for shown in many])),
-        **({"landmark curve off, px": float(np.abs(gap[seen]).mean())} if seen.any() else {}),
-        "faces lost": float(1 - seen.mean()),
-        "R_t, levels": float(np.mean([shown.temporal for shown in many])),
-        "largest step over median": float(np.mean([shown.uneven for shown in many])),
-        **({"SSIM to real smiles": float(np.mean(smiles))} if smiles else {}),
+        "SSIM": _mean([shown.ssim for shown in many]),
+        "PSNR, dB": _mean([shown.psnr for shown in many]),
+        "SSIM at rest": _mean([shown.rest for shown in many]),
+        "landmarks' travel off by, px": _mean(np.abs(curve - wanted)),
+        "landmarks off by, px": _mean([shown.off for shown in many]),
+        "faces lost": _mean(~found),
+        "R_t, levels": _mean([shown.temporal for shown in many]),
+        "largest step over median": _mean([shown.uneven for shown in many]),
+        "SSIM to real smiles, degree 1": _mean([smile.full for smile in smiles]),
+        "SSIM to real smiles, best degree": _mean([smile.best for smile in smiles]),
     }
+    return {name: value for name, value in figures.items() if np.isfinite(value)}
+
+
+def _mean(values: ArrayLike) -> float:
+    """Of what is finite; NaN where nothing is."""
+    kept = np.asarray(values, np.float64)
+    kept = kept[np.isfinite(kept)]
+    return float(kept.mean()) if kept.size else float("nan")
 
 
 def _means(rows: Sequence[dict[str, float]]) -> dict[str, float]:
@@ -359,6 +376,13 @@ def main() -> None:
     parser.add_argument("-o", "--out", type=Path, required=True, help="folder")
     parser.add_argument("--faces", type=int, default=12, help="at most this many (default 12)")
     arguments = parser.parse_args()
+    try:
+        _run(arguments)
+    except (CheckpointError, ClipsError, FileNotFoundError, MoueError) as error:
+        raise SystemExit(f"training.report: error: {error}") from None
+
+
+def _run(arguments: argparse.Namespace) -> None:
     runs = [load_run(folder) for folder in arguments.runs]
     if len({run.name for run in runs}) < len(runs):
         runs = [
@@ -377,10 +401,7 @@ def main() -> None:
         prepare(arguments.data, cache)
         cases = portrait_cases(arguments.data, cache, expressions, arguments.faces)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    try:
-        measured = compare(runs, cases, arguments.out)
-    except (ClipsError, FileNotFoundError) as error:
-        raise SystemExit(f"training.report: error: {error}") from None
+    measured = compare(runs, cases, arguments.out)
     kept = {"runs": {run.name: run.label for run in runs}, "truth": truth, "measured": measured}
     (arguments.out / "report.json").write_text(json.dumps(kept, indent=1) + "\n")
     text = table(runs, measured, truth)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from moue.actions import mirrored
-from training.control import Control, draw_matrix, measure, region
+from training.control import Control, draw_matrix, follows, measure, region
 
 WEIGHTS = (0.0, 0.5, 1.0)
 
@@ -104,3 +104,25 @@ def test_faces_that_were_not_found_are_counted(control):
 def test_what_goes_to_one_side_or_the_other_has_no_sides():
     seen = [{"jawLeft": 0.5 * w, "jawRight": 0.5 * w} for w in WEIGHTS]
     assert np.isnan(measure(("jawLeft", "jawRight"), WEIGHTS, [[seen, seen]]).separation())
+
+
+def test_one_face_that_goes_the_other_way_is_not_hidden_by_the_rest():
+    up, down = asked(0.6, 0.6, 0.0), asked(-0.2, -0.2, 0.0)
+    measured = measure(("mouthSmile",), WEIGHTS, [[up], [up], [up], [down]])
+    assert measured.own("mouthSmile") == pytest.approx(0.4)
+    assert measured.monotone == pytest.approx(0.5)
+    assert measured.least == pytest.approx(-1)
+    assert measured.summary()["least of one face"] == pytest.approx(-1)
+
+
+def test_a_score_is_followed_over_the_frames_in_which_its_face_was_found():
+    nan = np.nan
+    curves = [[0, 0.1, 0.2, 0.3], [0, nan, 0.2, 0.1], [0.3] * 4, [0, nan, nan, 1]]
+    found = follows((0.0, 0.3, 0.6, 1.0), np.array(curves))
+    np.testing.assert_allclose(found, [1, 0.5, 0, nan])
+
+
+def test_a_bundle_whose_head_does_not_turn_has_a_summary(control):
+    summary = control.summary()
+    assert summary["browInnerUp"] == pytest.approx(0.4)
+    assert "headYaw" not in summary

@@ -5,7 +5,7 @@ import pytest
 
 from moue import Animator, expression
 from moue.actions import EXPRESSIONS
-from training.likeness import similarity, unevenness
+from training.likeness import DEGREES, likeness, similarity, unevenness
 from training.sheets import look
 
 
@@ -36,3 +36,15 @@ def test_frames_of_the_shipped_model_follow_each_other_smoothly(portrait_photo):
         for name in EXPRESSIONS:
             frames = animator.frames(portrait, expression(name).degrees(degrees))
             assert unevenness([look(portrait, frame) for frame in frames]) < 2, name
+
+
+def test_the_degree_that_is_chosen_by_the_photograph_is_not_the_only_one():
+    """A smile that goes too far is nearest to its photograph on the way, and at degree 1 behind rest."""
+    random = np.random.default_rng(0)
+    real = random.integers(60, 190, (32, 32, 3)).astype(np.uint8)
+    grain = random.normal(size=real.shape)
+    shown = [real + (60 * (d - 0.4) + 1) * grain for d in DEGREES]
+    frames = [np.clip(frame, 0, 255).astype(np.uint8) for frame in shown]
+    found = likeness(frames, real, np.ones((32, 32), bool))
+    assert found.degree == 0.4
+    assert found.full < found.rest < found.best

@@ -10,10 +10,11 @@ from PIL import Image
 
 from tests.training import trees
 from training import report
+from training.checkpoint import CheckpointError
 from training.config import PRESETS, TrainConfig
-from training.likeness import DEGREES
+from training.likeness import DEGREES, Likeness
 from training.losses import LossWeights
-from training.report import STILL, TRUE, Case, load_run, measure, table
+from training.report import STILL, TRUE, Case, Shown, landmarks, load_run, measure, table
 from training.tracker import Measure
 from training.train import Trainer
 
@@ -52,10 +53,11 @@ def test_runs_the_repeated_photo_and_the_truth_are_rows(made):
     assert list(rows) == [f"{name}, surprise" for name in names]
     true, still, joint, _ = rows.values()
     assert true["SSIM"] == pytest.approx(1)
-    assert true["landmark curve off, px"] == 0
+    assert true["landmarks' travel off by, px"] == true["landmarks off by, px"] == 0
     assert true["R_t, levels"] > still["R_t, levels"] == 0
     assert 1 > still["SSIM"] > joint["SSIM"]
-    assert still["landmark curve off, px"] > 3
+    assert still["landmarks' travel off by, px"] > 3
+    assert still["landmarks off by, px"] > 0.3
     text = (made / "out" / "report.md").read_text()
     assert "the clips of ck" in text
     assert "| joint, surprise |" in text
@@ -101,23 +103,55 @@ def test_frames_are_held_against_the_true_ones(portrait_photo, astronaut_face):
     shown = np.stack([p for p, _ in trees.frames(portrait_photo, astronaut_face, list(DEGREES))])
     case = Case("surprise", shown[0], DEGREES, shown)
     mesh = Measure()
-    own = measure(case, shown, mesh)
+    true = landmarks(shown, mesh)
+    own = measure(case, shown, mesh, true)
     assert own.ssim == pytest.approx(1)
     assert own.psnr == 99
     assert own.uneven < 2
     assert own.curve[0] == 0
     assert (np.diff(own.curve) > 0).mean() > 0.7
-    assert np.isnan(own.smile)
+    assert own.off == 0
+    assert own.smile is None
     jumping = shown.copy()
     jumping[1:6] = shown[0]
-    jumped = measure(case, jumping, mesh)
+    jumped = measure(case, jumping, mesh, true)
     assert jumped.uneven > own.uneven
     assert jumped.ssim < own.ssim
+    moved = measure(case, np.roll(shown, 9, axis=2), mesh, true)
+    assert moved.off == pytest.approx(9, abs=1), "they travel as far, elsewhere"
+    assert np.abs(moved.curve - own.curve).max() < 9
 
 
-def test_a_folder_without_a_checkpoint_is_said(tmp_path):
-    with pytest.raises(SystemExit, match="there is no checkpoint at"):
+def test_a_face_that_is_not_found_in_a_true_frame_is_not_a_runs_loss():
+    curves = {"true": [0, 1, np.nan, 3], "run": [0, np.nan, np.nan, 4]}
+    shown = {k: Shown(1, 30, 1, np.array(v), 0.5, 1, 1, None) for k, v in curves.items()}
+    figures = report._figures([shown["run"]], [shown["true"]])
+    assert figures["faces lost"] == pytest.approx(1 / 3)
+    assert figures["landmarks' travel off by, px"] == pytest.approx(0.5)
+    assert "SSIM to real smiles, degree 1" not in figures
+
+
+def test_nobody_to_measure_is_said(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nobody held out shows what the runs do"):
+        report.compare([], iter([]), tmp_path)
+
+
+def test_smiles_are_held_against_the_real_one_at_two_degrees():
+    shown = [
+        Shown(1, 30, 1, np.zeros(11), 0, 1, 1, Likeness(0.7, full, 0.8, 0.6)) for full in (0.5, 0.7)
+    ]
+    figures = report._figures(shown, shown)
+    assert figures["SSIM to real smiles, degree 1"] == pytest.approx(0.6)
+    assert figures["SSIM to real smiles, best degree"] == pytest.approx(0.8)
+
+
+def test_a_folder_without_a_checkpoint_is_said(tmp_path, monkeypatch):
+    with pytest.raises(CheckpointError, match="there is no checkpoint at"):
         load_run(tmp_path)
+    command = ["training.report", str(tmp_path), "--data", "x", "-o", str(tmp_path / "out")]
+    monkeypatch.setattr("sys.argv", command)
+    with pytest.raises(SystemExit, match=r"training\.report: error: there is no checkpoint at"):
+        report.main()
 
 
 def test_a_figure_that_a_row_lacks_is_left_empty():
