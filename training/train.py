@@ -351,9 +351,9 @@ class Trainer:
 
     def _check(self, name: str, value: Tensor) -> None:
         """Ends the run, on every rank, where a number is not finite on any of them."""
-        mean = value.detach().clone()
-        self.ranks.average([mean])
-        if not mean.isfinite():
+        broken = (~value.detach().isfinite()).float()
+        self.ranks.average([broken])
+        if broken > 0:
             raise SystemExit(
                 f"training.train: error: step {self.step + 1}: the {name} is not finite; "
                 "the last checkpoint stands; lower --rate"
