@@ -199,7 +199,6 @@ def cropping(device: Any, photo: Any, square: Square, size: int, repeats: int) -
         to_photo=square.to_photo(),
         size=size,
         out=out,
-        half=True,
         stream=device.stream,
     )
     try:

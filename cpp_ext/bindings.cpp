@@ -11,6 +11,7 @@
 #include "compose.h"
 #include "compose_device.h"
 #include "device.h"
+#include "dlpack.h"
 #include "preprocess.h"
 #include "preprocess_device.h"
 #include "skip_sum.h"
@@ -31,12 +32,28 @@ template <class T>
 using Array = py::array_t<T, py::array::c_style>;  // other layouts and dtypes are refused
 
 constexpr py::ssize_t kAny = -1;
+constexpr int64_t kMostTaps = 1 << 15;  // along a side: their square is an int32
 
 std::string text(const std::vector<py::ssize_t>& shape) {
   std::string out = "[";
   for (size_t i = 0; i < shape.size(); ++i)
     out += (i ? ", " : "") + (shape[i] == kAny ? std::string("any") : std::to_string(shape[i]));
   return out + "]";
+}
+
+int32_t number(const char* name, int64_t value, int64_t least, int64_t most) {
+  if (value < least || value > most)
+    throw py::value_error(std::string(name) + " must be in " + std::to_string(least) + " ... " +
+                          std::to_string(most) + ", but got " + std::to_string(value));
+  return static_cast<int32_t>(value);
+}
+
+using Address = uintptr_t;
+
+void expect_at(const char* name, Address value, Address multiple) {
+  if (value % multiple != 0)
+    throw py::value_error(std::string(name) + " must be at a multiple of " +
+                          std::to_string(multiple) + ", but got " + std::to_string(value));
 }
 
 void expect(const char* name, const py::array& array, const std::vector<py::ssize_t>& wanted) {
@@ -47,6 +64,7 @@ void expect(const char* name, const py::array& array, const std::vector<py::ssiz
   if (!fits)
     throw py::value_error(std::string(name) + " must be " + text(wanted) + ", but got " +
                           text(shape));
+  expect_at(name, reinterpret_cast<Address>(array.data()), static_cast<Address>(array.itemsize()));
 }
 
 template <class Residual>
@@ -71,7 +89,7 @@ void preprocess(const Array<uint8_t>& photo, const Array<double>& to_photo, int 
   expect("photo", photo, {kAny, kAny, 3});
   expect("to_photo", to_photo, {2, 3});
   expect("out", out, {3, kAny, out.ndim() == 3 ? out.shape(1) : kAny});
-  if (taps < 1) throw py::value_error("taps must be at least 1, but got " + std::to_string(taps));
+  number("taps", taps, 1, kMostTaps);
   float* pixels = out.mutable_data();
   const py::gil_scoped_release release;
   moue::preprocess(photo.data(), photo.shape(0), photo.shape(1), to_photo.data(), out.shape(1),
@@ -116,20 +134,13 @@ void compose(const Array<uint8_t>& photo, const Array<double>& to_crop, const Ar
 
 // Kernels on a device take addresses there, and its stream; without a stream, addresses on the host,
 // where the same arithmetic then runs. Nothing can check how much memory an address has behind it.
-using Address = uintptr_t;
 using Stream = std::optional<Address>;
 
 template <class T>
-T* address(const char* name, Address value) {
+T* address(const char* name, Address value, Address multiple = alignof(T)) {
   if (value == 0) throw py::value_error(std::string(name) + " must be an address, but got 0");
+  expect_at(name, value, multiple);
   return reinterpret_cast<T*>(value);
-}
-
-int32_t number(const char* name, int64_t value, int64_t least, int64_t most) {
-  if (value < least || value > most)
-    throw py::value_error(std::string(name) + " must be in " + std::to_string(least) + " ... " +
-                          std::to_string(most) + ", but got " + std::to_string(value));
-  return static_cast<int32_t>(value);
 }
 
 // An image [height, width, pixel], whose pixels are found by 32-bit offsets and, where they have
@@ -139,29 +150,30 @@ const uint8_t* image(const char* name, Address value, int64_t height, int64_t wi
   if (height * width * pixel > int64_t{UINT32_MAX})
     throw py::value_error(std::string(name) + " must hold less than 2^32 bytes, but got " +
                           std::to_string(height * width * pixel));
-  if (pixel == 4 && value % 4 != 0)
-    throw py::value_error(std::string(name) + " must be at a multiple of 4, but got " +
-                          std::to_string(value));
-  return address<const uint8_t>(name, value);
+  return address<const uint8_t>(name, value, pixel == 4 ? 4 : 1);
 }
 
-constexpr int64_t kMostFrames = 65535;  // as many blocks as CUDA has along that axis
+constexpr int64_t kMostFrames = 65535;    // as many blocks as CUDA has along that axis
+constexpr int64_t kMostRows = 4 * 65535;  // four to a block
 constexpr int64_t kMostPixels = 1 << 20;  // a side
 constexpr int64_t kMostCells = 1 << 12;   // a side
 
 void device_skip_sum(Address base, Address residual, Address actions, Address out, int64_t frames,
                      int64_t n, const std::vector<int64_t>& sizes, Stream stream) {
   moue::SkipSum p = {};
-  p.base = address<const moue::Half>("base", base);
-  p.residual = address<const moue::Half>("residual", residual);
+  p.base = address<const moue::Half>("base", base, alignof(moue::Halves));
+  p.residual = address<const moue::Half>("residual", residual, alignof(moue::Halves));
   p.actions = address<const float>("actions", actions);
-  p.out = address<moue::Half>("out", out);
+  p.out = address<moue::Half>("out", out, alignof(moue::Halves));
   p.frames = number("frames", frames, 1, kMostFrames);
   p.n = number("n", n, 1, moue::kMostActions);
   p.levels = number("len(sizes)", static_cast<int64_t>(sizes.size()), 1, moue::kMostLevels);
   for (int32_t level = 0; level < p.levels; ++level) {
     const auto at = static_cast<size_t>(level);
     p.begin[at + 1] = p.begin[at] + number("sizes", sizes[at], 1, 1 << 30);
+    if (sizes[at] % moue::kWide != 0)
+      throw py::value_error("sizes must be multiples of " + std::to_string(moue::kWide) +
+                            ", but got " + std::to_string(sizes[at]));
   }
   const py::gil_scoped_release release;
   stream ? moue::skip_sum_on_device(p, reinterpret_cast<void*>(*stream)) : moue::skip_sum_on_host(p);
@@ -247,6 +259,7 @@ void device_compose(Address flow, Address mask, Address light, Address place, Ad
   b.source = image("source", source, height, width, pixel);
   b.last_row = number("last_row", last_row, 0, height);
   b.first_row = number("first_row", first_row, 0, last_row);
+  number("last_row - first_row", last_row - first_row, 0, kMostRows);
   b.most_pixels = number("most_pixels", most_pixels, 0, width);
   b.step_x = static_cast<float>(m[0] * static_cast<double>(size));
   b.step_y = static_cast<float>(m[3] * static_cast<double>(size));
@@ -257,21 +270,21 @@ void device_compose(Address flow, Address mask, Address light, Address place, Ad
 }
 
 void device_preprocess(Address photo, Address out, int64_t height, int64_t width, int64_t pixel,
-                       int64_t size, int64_t taps, const Array<double>& to_photo, bool half,
+                       int64_t size, int64_t taps, const Array<double>& to_photo,
                        Stream stream) {
   expect("to_photo", to_photo, {2, 3});
   moue::Preprocess p = {};
-  p.out = address<void>("out", out);
+  p.out = address<moue::Half>("out", out);
   p.height = number("height", height, 1, kMostPixels);
   p.width = number("width", width, 1, kMostPixels);
   p.pixel = number("pixel", pixel, 3, 4);
   p.photo = image("photo", photo, height, width, pixel);
   p.size = number("size", size, 1, kMostCells);
-  p.taps = number("taps", taps, 1, kMostPixels);
+  p.taps = number("taps", taps, 1, kMostTaps);
   std::copy_n(to_photo.data(), 6, p.to_photo);
   const py::gil_scoped_release release;
-  stream ? moue::preprocess_on_device(p, half, reinterpret_cast<void*>(*stream))
-         : moue::preprocess_on_host(p, half);
+  stream ? moue::preprocess_on_device(p, reinterpret_cast<void*>(*stream))
+         : moue::preprocess_on_host(p);
 }
 
 }  // namespace
@@ -308,7 +321,9 @@ PYBIND11_MODULE(_core, m) {
         py::arg("stream"));
   m.def("device_preprocess", &device_preprocess, py::kw_only(), py::arg("photo"), py::arg("out"),
         py::arg("height"), py::arg("width"), py::arg("pixel"), py::arg("size"), py::arg("taps"),
-        py::arg("to_photo").noconvert(), py::arg("half"), py::arg("stream"));
+        py::arg("to_photo").noconvert(), py::arg("stream"));
+  m.def("dlpack", &moue::dlpack, py::kw_only(), py::arg("address"), py::arg("shape"),
+        py::arg("kind"), py::arg("bits"), py::arg("place"), py::arg("index"), py::arg("owner"));
   m.def("cuda_devices", &moue::cuda_devices, "Names of the CUDA devices; raises with the reason.");
   m.def("check_cuda", &moue::check_cuda, py::arg("device"),
         "Raises with the reason where the kernels do not run on a device.");

@@ -21,6 +21,6 @@ std::vector<std::string> cuda_devices() { refuse(); }
 void check_cuda(int) { refuse(); }
 void skip_sum_on_device(const SkipSum&, void*) { refuse(); }
 void compose_on_device(const Cells&, const Blend&, void*) { refuse(); }
-void preprocess_on_device(const Preprocess&, bool, void*) { refuse(); }
+void preprocess_on_device(const Preprocess&, void*) { refuse(); }
 
 }  // namespace moue

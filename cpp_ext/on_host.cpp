@@ -9,13 +9,6 @@
 namespace moue {
 namespace {
 
-template <int kWide>
-void sum_frames(const SkipSum& p, int first, const std::vector<Weighted>& weights) {
-  for (int64_t at = 0; at < p.begin[p.levels]; at += kWide)
-    sum_skips<kWide, kAtATime>(p, at, load<kWide>(p.base + at), first, weights.data(),
-                               static_cast<int>(weights.size()));
-}
-
 template <int kPixel>
 void blend_row(const Blend& p, int frame, int32_t i) {
   const Row row = p.rows[i];
@@ -23,13 +16,6 @@ void blend_row(const Blend& p, int frame, int32_t i) {
   auto* out = reinterpret_cast<Bytes3*>(p.out) + (int64_t{frame} * p.height + i) * p.width;
   for (int32_t j = row.begin; j < row.end; ++j)
     out[j] = blended<kPixel>(p, parts, row, i, j);
-}
-
-template <class Out>
-void crop(const Preprocess& p) {
-  for (int i = 0; i < p.size; ++i)
-    for (int j = 0; j < p.size; ++j)
-      p.pixel == 4 ? crop_pixel<Out, 4>(p, i, j) : crop_pixel<Out, 3>(p, i, j);
 }
 
 }  // namespace
@@ -40,10 +26,9 @@ void skip_sum_on_host(const SkipSum& p) {
     for (int32_t i = 0; i < p.n; ++i)
       if (const Weighted weighted = weights_of<kAtATime>(p, first, i); weighted.any())
         weights.push_back(weighted);
-    if (width_of(p) == 8)
-      sum_frames<8>(p, first, weights);
-    else
-      sum_frames<1>(p, first, weights);
+    for (int64_t at = 0; at < p.begin[p.levels]; at += kWide)
+      sum_skips<kAtATime>(p, at, load(p.base + at), first, weights.data(),
+                          static_cast<int>(weights.size()));
   }
 }
 
@@ -61,8 +46,10 @@ void compose_on_host(const Cells& cells, const Blend& blend) {
   }
 }
 
-void preprocess_on_host(const Preprocess& p, bool half) {
-  half ? crop<Half>(p) : crop<float>(p);
+void preprocess_on_host(const Preprocess& p) {
+  for (int i = 0; i < p.size; ++i)
+    for (int j = 0; j < p.size; ++j)
+      p.pixel == 4 ? crop_pixel<4>(p, i, j) : crop_pixel<3>(p, i, j);
 }
 
 }  // namespace moue

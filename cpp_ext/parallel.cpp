@@ -9,7 +9,7 @@
 #ifdef __linux__
 #include <sched.h>
 #endif
-#ifdef __unix__
+#if defined(__unix__) || defined(__APPLE__)
 #include <pthread.h>
 #endif
 
@@ -80,7 +80,7 @@ std::atomic<Pool*> pool{nullptr};
 Pool& the_pool() {
   static const bool once = [] {
     pool = new Pool;
-#ifdef __unix__
+#if defined(__unix__) || defined(__APPLE__)
     pthread_atfork(nullptr, nullptr, [] { pool = new Pool; });  // threads do not survive a fork
 #endif
     return true;

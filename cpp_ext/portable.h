@@ -42,8 +42,6 @@ MOUE_PORTABLE void store(Half* to, float x) {
 #endif
 }
 
-MOUE_PORTABLE void store(float* to, float x) { *to = x; }
-
 // So much of what has changed since rest is nothing: of a motion along x or y, in sides of the
 // square, and of a mask.
 constexpr float kStill = 0.1f / 256, kFaint = 1.0f / 64;

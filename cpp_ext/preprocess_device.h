@@ -7,14 +7,14 @@ namespace moue {
 
 struct Preprocess {
   const uint8_t* photo;  // [height, width, pixel]
-  void* out;             // float or Half [3, size, size]
+  Half* out;             // [3, size, size]
   int32_t height, width, pixel, size, taps;
   double to_photo[6];  // [2, 3]: photo = M (ux, uy, 1)
 };
 
 // The mean of taps x taps samples. Where they stand is found in double once an output pixel; from
 // there to a sample is a short way, for which float is exact enough.
-template <class Out, int kPixel>
+template <int kPixel>
 MOUE_PORTABLE void crop_pixel(const Preprocess& p, int i, int j) {
   const double* m = p.to_photo;
   const double ux = (j + 0.5) / p.size, uy = (i + 0.5) / p.size;
@@ -40,13 +40,13 @@ MOUE_PORTABLE void crop_pixel(const Preprocess& p, int i, int j) {
     }
   const float scale = 1.0f / (255.0f * static_cast<float>(p.taps * p.taps));
   const int64_t plane = int64_t{p.size} * p.size;
-  Out* out = static_cast<Out*>(p.out) + int64_t{i} * p.size + j;
+  Half* out = p.out + int64_t{i} * p.size + j;
   store(out, sum.red * scale);
   store(out + plane, sum.green * scale);
   store(out + 2 * plane, sum.blue * scale);
 }
 
-void preprocess_on_host(const Preprocess& p, bool half);
-void preprocess_on_device(const Preprocess& p, bool half, void* stream);
+void preprocess_on_host(const Preprocess& p);
+void preprocess_on_device(const Preprocess& p, void* stream);
 
 }  // namespace moue

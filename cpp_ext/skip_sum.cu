@@ -26,34 +26,29 @@ __device__ int gather(const SkipSum& p, int frame, Weighted* weights) {
   return found;
 }
 
-template <int kWide, int kFrames>
+template <int kFrames>
 __global__ void __launch_bounds__(kThreads) sum_levels(const __grid_constant__ SkipSum p) {
   __shared__ Weighted weights[kMostActions];
   const int frame = static_cast<int>(blockIdx.y) * kFrames;
   const int64_t at = (int64_t{blockIdx.x} * kThreads + threadIdx.x) * kWide;
   const bool inside = at < p.begin[p.levels];
-  Halves<kWide> base = {};
-  if (inside) base = load<kWide>(p.base + at);  // on its way while the weights are gathered
+  Halves base = {};
+  if (inside) base = load(p.base + at);  // on its way while the weights are gathered
   const int count = gather<kFrames>(p, frame, weights);
-  if (inside) sum_skips<kWide, kFrames>(p, at, base, frame, weights, count);
+  if (inside) sum_skips<kFrames>(p, at, base, frame, weights, count);
 }
 
-template <int kWide, int kFrames>
+template <int kFrames>
 void launch_sum(const SkipSum& p, cudaStream_t queue) {
   const dim3 grid(blocks(p.begin[p.levels] / kWide, kThreads), blocks(p.frames, kFrames));
-  sum_levels<kWide, kFrames><<<grid, kThreads, 0, queue>>>(p);
+  sum_levels<kFrames><<<grid, kThreads, 0, queue>>>(p);
 }
 
 }  // namespace
 
 void skip_sum_on_device(const SkipSum& p, void* stream) {
   const auto queue = static_cast<cudaStream_t>(stream);
-  if (width_of(p) != 8)
-    launch_sum<1, kAtATime>(p, queue);
-  else if (p.frames == 1)
-    launch_sum<8, 1>(p, queue);
-  else
-    launch_sum<8, kAtATime>(p, queue);
+  p.frames == 1 ? launch_sum<1>(p, queue) : launch_sum<kAtATime>(p, queue);
   check_launch("skip_sum");
 }
 

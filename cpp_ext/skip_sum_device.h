@@ -7,6 +7,7 @@ namespace moue {
 
 constexpr int kMostLevels = 16;
 constexpr int kMostActions = 512;
+constexpr int kWide = 8;  // neighbours at a time; every level has a multiple of that
 
 // Levels stand one after another: base [total], residual [n, total]. The sums are laid out as the
 // decoder takes them: out holds [frames, size of the level] for each level in turn.
@@ -43,33 +44,26 @@ MOUE_PORTABLE Weighted weights_of(const SkipSum& p, int first, int32_t action) {
   return found;
 }
 
-template <int kWide>
 struct alignas(2 * kWide) Halves {
   Half lane[kWide];
 };
 
-template <int kWide>
-MOUE_PORTABLE Halves<kWide> load(const Half* from) {
-  return *reinterpret_cast<const Halves<kWide>*>(from);
-}
+MOUE_PORTABLE Halves load(const Half* from) { return *reinterpret_cast<const Halves*>(from); }
 
-template <int kWide>
-MOUE_PORTABLE void save(Half* to, const Halves<kWide>& halves) {
-#ifdef __CUDA_ARCH__
-  if constexpr (kWide == 8) {  // as one word of 16 bytes
-    uint4 word;
-    std::memcpy(&word, &halves, sizeof word);
-    __stwb(reinterpret_cast<uint4*>(to), word);
-    return;
-  }
+MOUE_PORTABLE void save(Half* to, const Halves& halves) {
+#ifdef __CUDA_ARCH__  // as one word of 16 bytes
+  uint4 word;
+  std::memcpy(&word, &halves, sizeof word);
+  __stwb(reinterpret_cast<uint4*>(to), word);
+#else
+  *reinterpret_cast<Halves*>(to) = halves;
 #endif
-  *reinterpret_cast<Halves<kWide>*>(to) = halves;
 }
 
 // The sums of kWide neighbours in one level, for `kFrames` frames from `first` on, over the `count`
 // residuals of the actions that any of them has. `base` is what e0 holds at `at`.
-template <int kWide, int kFrames>
-MOUE_PORTABLE void sum_skips(const SkipSum& p, int64_t at, const Halves<kWide>& base, int first,
+template <int kFrames>
+MOUE_PORTABLE void sum_skips(const SkipSum& p, int64_t at, const Halves& base, int first,
                              const Weighted* weights, int count) {
   float sum[kFrames][kWide];
   for (auto& frame : sum)
@@ -77,9 +71,9 @@ MOUE_PORTABLE void sum_skips(const SkipSum& p, int64_t at, const Halves<kWide>& 
   const int64_t total = p.begin[p.levels];
   constexpr int kAhead = kFrames == 1 ? 8 : 4;  // loads that are under way at a time
   for (int i = 0; i < count; i += kAhead) {
-    Halves<kWide> residual[kAhead];
+    Halves residual[kAhead];
     for (int a = 0; a < kAhead; ++a)
-      if (i + a < count) residual[a] = load<kWide>(p.residual + weights[i + a].action * total + at);
+      if (i + a < count) residual[a] = load(p.residual + weights[i + a].action * total + at);
     for (int a = 0; a < kAhead; ++a)
       for (int f = 0; f < kFrames; ++f) {
         const float weight = i + a < count ? weights[i + a].weight[f] : 0;
@@ -91,19 +85,10 @@ MOUE_PORTABLE void sum_skips(const SkipSum& p, int64_t at, const Halves<kWide>& 
   while (at >= p.begin[level + 1]) ++level;
   const int64_t begin = p.begin[level], size = p.begin[level + 1] - begin;
   for (int f = 0; f < kFrames && first + f < p.frames; ++f) {
-    Halves<kWide> result;
+    Halves result;
     for (int k = 0; k < kWide; ++k) store(&result.lane[k], sum[f][k]);
     save(p.out + p.frames * begin + (first + f) * size + (at - begin), result);
   }
-}
-
-// How many neighbours every level and every address allow at a time.
-inline int width_of(const SkipSum& p) {
-  auto odd = reinterpret_cast<uintptr_t>(p.base) | reinterpret_cast<uintptr_t>(p.residual) |
-             reinterpret_cast<uintptr_t>(p.out);
-  for (int level = 1; level <= p.levels; ++level)
-    odd |= static_cast<uintptr_t>(p.begin[level]) * sizeof(Half);
-  return odd % 16 == 0 ? 8 : 1;
 }
 
 void skip_sum_on_host(const SkipSum& p);

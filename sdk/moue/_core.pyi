@@ -93,8 +93,17 @@ def device_preprocess(
     size: int,
     taps: int,
     to_photo: NDArray[np.float64],
-    half: bool,
     stream: int | None,
 ) -> None: ...
+def dlpack(
+    *,
+    address: int,
+    shape: list[int],
+    kind: int,
+    bits: int,
+    place: int,
+    index: int,
+    owner: object,
+) -> object: ...
 def cuda_devices() -> list[str]: ...
 def check_cuda(device: int) -> None: ...

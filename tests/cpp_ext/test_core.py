@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -20,6 +21,11 @@ ROOT = Path(__file__).parents[2]
 
 def zeros(*shape):
     return np.zeros(shape, np.float32)
+
+
+def shifted(array):
+    """As many zeros one byte further on, where no number of more than a byte may stand."""
+    return np.zeros(array.nbytes + 1, np.uint8)[1:].view(array.dtype).reshape(array.shape)
 
 
 MAPS = {"flow": zeros(2, 4, 4), "mask": zeros(4, 4), "light": zeros(3, 4, 4)}
@@ -56,6 +62,9 @@ def compose(**changed):
         ),
         (lambda: skip_sum(actions=zeros(1, 2)), "actions"),
         (lambda: skip_sum(out=zeros(5)), "out"),
+        (lambda: skip_sum(base=shifted(zeros(6))), "base must be at a multiple of 4, but got"),
+        (lambda: skip_sum(residual=shifted(np.zeros((1, 6), "e"))), "residual must be at a mult"),
+        (lambda: skip_sum(out=shifted(zeros(6))), "out must be at a multiple of 4"),
         (lambda: skip_sum(sizes=[2, 5]), "sizes"),
         (lambda: skip_sum(sizes=[8, -2]), "sizes"),
         (lambda: skip_sum(sizes=[6, 0]), "sizes"),
@@ -63,6 +72,10 @@ def compose(**changed):
         (lambda: core.preprocess(PHOTO[:0], MATRIX, 1, zeros(3, 4, 4)), "photo"),
         (lambda: core.preprocess(PHOTO, np.eye(3), 1, zeros(3, 4, 4)), "to_photo"),
         (lambda: core.preprocess(PHOTO, MATRIX, 0, zeros(3, 4, 4)), "taps"),
+        (
+            lambda: core.preprocess(PHOTO, MATRIX, 32769, zeros(3, 4, 4)),
+            r"taps must be in 1 \.\.\. 32768, but got 32769",
+        ),
         (lambda: core.preprocess(PHOTO, MATRIX, 1, zeros(3, 4, 5)), "out"),
         (lambda: core.preprocess(PHOTO, MATRIX, 1, zeros(4)), "out"),
         (lambda: compose(out=PHOTO[1:].copy()), "out"),
@@ -177,6 +190,15 @@ def test_a_forked_process_has_threads_of_its_own():
         call()
         os._exit(7)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+
+
+@pytest.mark.parametrize("system", ["__unix__", "__APPLE__"])
+def test_every_system_that_forks_is_told_of_the_threads(system):
+    if shutil.which("g++") is None:
+        pytest.skip("there is no g++")
+    command = ["g++", "-std=c++17", "-E", "-U__unix__", f"-D{system}", "cpp_ext/parallel.cpp"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    assert "pthread_atfork(nullptr, nullptr, []" in done.stdout
 
 
 def test_cuda_is_there_or_says_why_not():

@@ -7,6 +7,7 @@ import re
 import shutil
 import struct
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,30 @@ def test_every_kernel_is_there_for_every_architecture():
     architectures = wanted()
     assert {75, 80, 86, 87, 89, 90} <= architectures
     assert fatbins(Path(core.__file__).read_bytes()).count(architectures) >= len(KERNELS)
+
+
+@pytest.mark.parametrize("by", ["-D", "environment"])
+def test_architectures_can_be_named(by, tmp_path, monkeypatch):
+    pybind11 = pytest.importorskip("pybind11", reason="configures the extension anew")
+    if shutil.which("nvcc") is None or shutil.which("cmake") is None:
+        pytest.skip("there is no nvcc, or no cmake")
+    given = {
+        "SKBUILD_PROJECT_NAME": "moue",
+        "SKBUILD_PROJECT_VERSION": "0",
+        "CMAKE_EXPORT_COMPILE_COMMANDS": "ON",
+        "MOUE_CUDA": "ON",
+        "Python_EXECUTABLE": sys.executable,
+        "pybind11_DIR": pybind11.get_cmake_dir(),
+    }
+    if by == "-D":
+        given["CMAKE_CUDA_ARCHITECTURES"] = "87"
+    else:
+        monkeypatch.setenv("CUDAARCHS", "87")
+    options = [f"-D{name}={value}" for name, value in given.items()]
+    source = Path(__file__).parents[2]
+    subprocess.run(["cmake", "-S", source, "-B", tmp_path, *options], check=True)
+    commands = (tmp_path / "compile_commands.json").read_text()
+    assert set(re.findall(r"\bsm_(\d+)", commands)) == {"87"}
 
 
 @pytest.mark.parametrize("kernel", sorted(KERNELS))

@@ -20,6 +20,8 @@ from tests.kernels.test_kernels import maps_of, squares
 drawn = settings(max_examples=40, deadline=None)
 seeds = st.integers(0, 2**32 - 1).map(np.random.default_rng)
 lengths = st.integers(1, 300)
+# From a half to the next, where either may round another way.
+A_STEP = {"rtol": 2**-10, "atol": 2e-5}
 
 
 class There:
@@ -64,7 +66,7 @@ def both(gpu, there, kernel, arrays, out, **numbers):
     return host, there.back(device, np.empty_like(out))
 
 
-@pytest.mark.parametrize("sizes", [[3072, 10240, 32768, 81920], [128, 384], [7, 33, 1]])
+@pytest.mark.parametrize("sizes", [[3072, 10240, 32768, 81920], [128, 384], [56, 264, 8]])
 @pytest.mark.parametrize("frames", [1, 8])
 @pytest.mark.parametrize("share", [0, 0.2, 1])
 def test_skip_sum(gpu, there, sizes, frames, share):
@@ -82,10 +84,9 @@ def test_skip_sum(gpu, there, sizes, frames, share):
 
 
 @pytest.mark.parametrize(("height", "width", "side"), [(1080, 1920, 700), (333, 221, 300)])
-@pytest.mark.parametrize(("half", "tolerance"), [(False, 1e-5), (True, 1e-3)])
-def test_preprocess(gpu, there, height, width, side, half, tolerance):
+def test_preprocess(gpu, there, height, width, side):
     photo = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
-    out = np.zeros((3, 256, 256), np.float16 if half else np.float32)
+    out = np.zeros((3, 256, 256), np.float16)
     host, device = both(
         gpu,
         there,
@@ -97,9 +98,8 @@ def test_preprocess(gpu, there, height, width, side, half, tolerance):
         pixel=3,
         to_photo=[[side, 20, -40], [-20, side, 60]],
         size=256,
-        half=half,
     )
-    np.testing.assert_allclose(device.astype("f4"), host.astype("f4"), rtol=0, atol=tolerance)
+    np.testing.assert_allclose(device.astype("f4"), host.astype("f4"), **A_STEP)
 
 
 def four_bytes(picture):
@@ -150,7 +150,7 @@ def test_compose(gpu, there, height, width, pixel, moves):
 @drawn
 @given(
     seeds,
-    st.lists(st.sampled_from([1, 7, 33, 128, 2048]), min_size=1, max_size=4),
+    st.lists(st.sampled_from([8, 56, 264, 128, 2048]), min_size=1, max_size=4),
     st.integers(1, 512),
     st.integers(1, 9),
     st.sampled_from([0, 0.1, 1]),
@@ -212,15 +212,14 @@ def test_squares_in_and_over_the_edge_of_any_photo(gpu, rng, height, width, size
             there,
             kernels.preprocess,
             {"photo": photo},
-            np.zeros((3, size, size), np.float32),
+            np.zeros((3, size, size), np.float16),
             height=height,
             width=width,
             pixel=pixel,
             to_photo=to_photo,
             size=size,
-            half=False,
         )
-        np.testing.assert_allclose(device, host, rtol=0, atol=1e-5)
+        np.testing.assert_allclose(device.astype("f4"), host.astype("f4"), **A_STEP)
 
 
 class Silent:

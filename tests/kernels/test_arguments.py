@@ -14,6 +14,15 @@ READ_ONLY = PHOTO.copy()
 READ_ONLY.flags.writeable = False
 
 
+def shifted(array):
+    """The same one byte on, where no number of more than a byte may stand."""
+    room = np.zeros(array.nbytes + 1, np.uint8)
+    moved = room[1:].view(array.dtype).reshape(array.shape)
+    moved[...] = array
+    assert not moved.flags.aligned
+    return moved
+
+
 def zeros(*shape, dtype=np.float32):
     return np.zeros(shape, dtype)
 
@@ -47,7 +56,8 @@ def compose(**changed):
         (skip_sum, {"actions": zeros(4)}, "actions must be"),
         (skip_sum, {"actions": zeros(1, 4, dtype=">f4")}, "actions must be"),
         (skip_sum, {"out": zeros(36)}, r"out must be float32 \[18\]"),
-        (skip_sum, {"out": zeros(36)[::2]}, "out must be writeable and C-contiguous"),
+        (skip_sum, {"out": zeros(36)[::2]}, "out must be writeable, aligned and C-contiguous"),
+        (skip_sum, {"out": shifted(zeros(18))}, "out must be writeable, aligned and"),
         (skip_sum, {"threads": -1}, "threads must be at least 0, but got -1"),
         (
             preprocess,
@@ -57,6 +67,11 @@ def compose(**changed):
         (preprocess, {"photo": PHOTO[..., :2]}, "photo must be"),
         (preprocess, {"to_photo": np.eye(3)}, "to_photo must be six finite numbers"),
         (preprocess, {"to_photo": [[1, 0, np.nan], [0, 1, 0]]}, "to_photo must be six finite"),
+        (
+            preprocess,
+            {"to_photo": np.eye(2, 3) * 1e7},
+            r"to_photo must span at most 32768 pixels, but got 1e\+07",
+        ),
         (preprocess, {"size": 0}, "size must be at least 1, but got 0"),
         (compose, {"to_crop": np.zeros((2, 3))}, "to_crop must have an inverse"),
         (compose, {"to_crop": np.full((2, 3), np.inf)}, "to_crop must be six finite numbers"),
@@ -96,3 +111,15 @@ def test_inputs_of_any_layout_are_taken():
     np.testing.assert_array_equal(
         preprocess(photo=photo[::-1, :, ::-1]), preprocess(photo=photo[::-1, :, ::-1].copy())
     )
+
+
+def test_inputs_that_are_not_aligned_are_taken():
+    rng = np.random.default_rng(0)
+    given = {
+        "base": rng.random(18, np.float32),
+        "residual": rng.random((4, 18)).astype(np.float16),
+        "actions": rng.random((2, 4), np.float32),
+    }
+    moved = {name: shifted(array) for name, array in given.items()}
+    np.testing.assert_array_equal(skip_sum(**moved), skip_sum(**given))
+    np.testing.assert_array_equal(preprocess(to_photo=shifted(np.array(EYE, float))), preprocess())

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import sys
 import threading
 from types import SimpleNamespace
@@ -29,10 +30,12 @@ class Driver:
 
     cudaMemoryType = SimpleNamespace(cudaMemoryTypeDevice=2, cudaMemoryTypeManaged=3)
     cudaDeviceAttr = SimpleNamespace(cudaDevAttrIntegrated=18)
+    cudaStreamCaptureMode = SimpleNamespace(cudaStreamCaptureModeThreadLocal=1)
 
     def __init__(self) -> None:
         self.now, self.shares_memory = None, False
         self.with_context, self.freed_on, self.events, self.memory = set(), [], [], {}
+        self.capturing, self.graphs, self.replays = set(), [], []
 
     def cudaGetDeviceCount(self):
         return 0, 3
@@ -78,6 +81,28 @@ class Driver:
 
     def cudaFree(self, address):
         self.freed_on.append(self.now)
+        return (0,)
+
+    def cudaStreamBeginCapture(self, stream, mode):
+        self.capturing.add(stream)
+        return (0,)
+
+    def cudaStreamEndCapture(self, stream):
+        self.capturing.remove(stream)
+        self.graphs.append(stream)
+        return 0, stream
+
+    def cudaGraphInstantiate(self, graph, flags):
+        assert graph in self.graphs
+        self.replays.append(graph)
+        return 0, graph
+
+    def cudaGraphDestroy(self, graph):
+        self.graphs.remove(graph)
+        return (0,)
+
+    def cudaGraphExecDestroy(self, graph):
+        self.replays.remove(graph)
         return (0,)
 
     def cudaPointerGetAttributes(self, address):
@@ -164,6 +189,47 @@ def test_all_who_use_a_device_take_turns(driver):
     with first.held():
         assert [can_be_held(each) for each in (first, second, other)] == [False, False, True]
     assert can_be_held(second)
+
+
+def test_what_is_recorded_is_given_back(driver):
+    device = CudaDevice(1)
+    replay = device.record(lambda: None)
+    assert (driver.capturing, driver.graphs, driver.replays) == (set(), [], [101])
+    del replay
+    assert driver.replays == []
+
+
+def test_work_that_fails_while_it_is_recorded_leaves_nothing(driver):
+    def fail() -> None:
+        assert driver.capturing == {101}
+        raise UsageError("no such work")
+
+    with pytest.raises(UsageError, match="no such work"):
+        CudaDevice(1).record(fail)
+    assert (driver.capturing, driver.graphs, driver.replays) == (set(), [], [])
+
+
+def test_no_garbage_is_collected_while_any_device_records(driver):
+    first, second = CudaDevice(1), CudaDevice(2)
+    under_way, first_is_done, collecting = threading.Event(), threading.Event(), []
+
+    def work() -> None:
+        under_way.set()
+        first_is_done.wait(5)
+        collecting.append(gc.isenabled())
+
+    other = threading.Thread(target=second.record, args=[work])
+
+    def while_the_other_begins() -> None:
+        other.start()
+        under_way.wait(0.2)  # in vain where they take turns
+        collecting.append(gc.isenabled())
+
+    first.record(while_the_other_begins)
+    first_is_done.set()
+    other.join()
+    assert collecting == [False, False]
+    assert gc.isenabled()
 
 
 def test_it_knows_its_own_memory(driver):

@@ -1,16 +1,21 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 import weakref
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from moue import kernels
 from moue.errors import UsageError
-from moue.runtimes import device_array
 from moue.runtimes.device_array import CUDA, DeviceArray, Pool, taken
 from tests.host_device import HostDevice
+
+if kernels.BACKEND != "core":
+    pytest.skip("arrays are handed out by moue._core", allow_module_level=True)
 
 
 def on_host(array: np.ndarray) -> DeviceArray:
@@ -31,7 +36,6 @@ def test_dlpack_shows_the_same_memory(dtype, shape):
 def test_dlpack_hands_out_nothing_else(asked):
     with pytest.raises(BufferError, match="frames are handed out as they are"):
         on_host(np.zeros(3)).__dlpack__(**asked)
-    assert not device_array._handed_out
 
 
 def test_dlpack_keeps_the_owner_until_the_consumer_is_done():
@@ -52,7 +56,57 @@ def test_dlpack_keeps_the_owner_until_the_consumer_is_done():
     del unused
     gc.collect()
     assert gone() is None
-    assert not device_array._handed_out
+
+
+def refused(array: DeviceArray) -> None:
+    array.index = 0
+    with pytest.raises((RuntimeError, BufferError), match=r"[Dd]evice"):
+        np.from_dlpack(array)
+
+
+def taken_by_what_succeeds(array: DeviceArray) -> None:
+    assert np.from_dlpack(array).sum() == 0
+
+
+def taken_by_what_fails(array: DeviceArray) -> None:
+    torch = pytest.importorskip("torch")
+    with pytest.raises(TypeError, match="exactly one argument"):
+        len(torch.from_dlpack(array), 1)
+
+
+def dropped(array: DeviceArray) -> None:
+    array.__dlpack__()
+
+
+def dropped_by_what_fails(array: DeviceArray) -> None:
+    with pytest.raises(TypeError, match="exactly one argument"):
+        len(array.__dlpack__(), 1)
+
+
+@pytest.mark.parametrize(
+    "use", [refused, taken_by_what_succeeds, taken_by_what_fails, dropped, dropped_by_what_fails]
+)
+def test_dlpack_lets_go_of_the_owner_whatever_becomes_of_the_array(use):
+    values = np.zeros((4, 4, 3), np.uint8)
+    gone = weakref.ref(values)
+    array = on_host(values)
+    del values
+    use(array)
+    del array
+    gc.collect()
+    assert gone() is None
+
+
+def test_dlpack_may_be_done_with_an_array_after_python_is():
+    script = """if True:
+        import ctypes
+        from moue.runtimes.device_array import DeviceArray, _capsule_pointer, _Tensor
+        capsule = DeviceArray(4096, (3,), "u1", None).__dlpack__()
+        at = _capsule_pointer(capsule, b"dltensor")
+        deleter = ctypes.c_void_p.from_address(at + ctypes.sizeof(_Tensor) + 8)
+        ctypes.CDLL(None).__cxa_atexit(deleter, ctypes.c_void_p(at), None)
+    """
+    subprocess.run([sys.executable, "-c", script], check=True)
 
 
 def test_what_is_on_a_device_says_so():
@@ -69,7 +123,12 @@ def test_what_is_on_a_device_says_so():
         "stream": None,
     }
     assert not hasattr(array, "__array_interface__")
-    assert not hasattr(on_host(np.zeros(3)), "__cuda_array_interface__")
+    with pytest.raises(TypeError, match="this array is on a device; copy it with CuPy or torch"):
+        np.asarray(array)
+    values = np.arange(3)
+    assert not hasattr(on_host(values), "__cuda_array_interface__")
+    assert np.shares_memory(np.asarray(on_host(values)), values)
+    np.testing.assert_array_equal(np.asarray(on_host(values), np.float32), values)
 
 
 class Elsewhere:
@@ -92,9 +151,10 @@ def test_arrays_of_others_are_taken_either_way():
     for given in (array, Elsewhere(array)):
         got = taken("photo", given, "uint8", [None, None, 3], HostDevice())
         assert (got.address, got.shape, got.dtype) == (4096, (5, 4, 3), np.uint8)
-    del got, given
+    gone = weakref.ref(array)
+    del array, given, got
     gc.collect()
-    assert not device_array._handed_out
+    assert gone() is None
 
 
 def cuda(**changes: object) -> SimpleNamespace:
@@ -112,6 +172,7 @@ def cuda(**changes: object) -> SimpleNamespace:
         (cuda(shape=(0, 4, 3)), "photo must be uint8"),
         (cuda(typestr="<f4"), r"photo must be uint8 .*, but got float32"),
         (cuda(data=(0, False)), "photo must be uint8"),
+        (cuda(mask=cuda()), "photo must have no mask, but got one"),
         (cuda(strides=(24, 6, 2)), "photo must be in C order, but got strides"),
         (cuda(strides=(3, 15, 1)), "photo must be in C order"),
         (Elsewhere(DeviceArray(4096, (2,), "u1"), kind=10), "DLPack says device type 10"),

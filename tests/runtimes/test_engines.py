@@ -276,7 +276,8 @@ def test_engines_live_where_caches_do(monkeypatch):
 
 
 class FullTensorRt:
-    """TensorRT itself, as far as the builder sees it: it measures, and cannot aim elsewhere."""
+    """TensorRT itself, as far as the builder sees it: it measures, and cannot aim elsewhere, whatever
+    names it has."""
 
     __version__ = "10.3.0"
 
@@ -284,8 +285,6 @@ class FullTensorRt:
         self.rtx, self.given, self.suits = rtx, [], True
 
     def __getattr__(self, name):
-        if name == "ComputeCapability":
-            raise AttributeError(name)
         return self.Builder if name == "Builder" else getattr(self.rtx, name)
 
     def Builder(self, logger):

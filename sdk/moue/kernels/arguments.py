@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+MOST_SIDE = 1 << 15  # pixels of a face square: four times a square photo's of 64 megapixels
+
 
 def array(name: str, value: Any, dtypes: Sequence[str], shape: Sequence[int | str]) -> NDArray[Any]:
-    """`value` in C order, if its dtype is among `dtypes` and its shape fits.
+    """`value` in C order and aligned, if its dtype is among `dtypes` and its shape fits.
 
     A letter in `shape` stands for any length of at least 1, the same one wherever it stands again.
     """
@@ -29,12 +31,12 @@ def array(name: str, value: Any, dtypes: Sequence[str], shape: Sequence[int | st
     ):
         wanted = f"{' or '.join(dtypes)} [{', '.join(map(str, shape))}]"
         raise ValueError(f"{name} must be {wanted}, but got {_described(value)}")
-    return np.ascontiguousarray(value)
+    return np.require(value, requirements=["C", "A", "E"])
 
 
 def affine(name: str, value: ArrayLike) -> NDArray[np.float64]:
     """`value` as float64 [2, 3], if it is finite and has an inverse."""
-    matrix = np.ascontiguousarray(value, np.float64)
+    matrix = np.require(value, np.float64, ["C", "A", "E"])
     if matrix.shape != (2, 3) or not np.isfinite(matrix).all():
         raise ValueError(f"{name} must be six finite numbers [2, 3], but got {matrix.tolist()}")
     (a, b, _), (c, d, _) = matrix.tolist()
@@ -46,6 +48,8 @@ def affine(name: str, value: ArrayLike) -> NDArray[np.float64]:
 def taps(to_photo: NDArray[np.float64], size: int) -> int:
     """k = ⌈side / size⌉, samples along each side of an output pixel of the face square."""
     side = float(np.hypot(*to_photo[:, :2]).max())
+    if side > MOST_SIDE:
+        raise ValueError(f"to_photo must span at most {MOST_SIDE} pixels, but got {side:g}")
     return max(1, math.ceil(side / size - 1e-6))
 
 
@@ -82,8 +86,10 @@ def output(
     if value is None:
         return np.empty(shape, dtype)
     array("out", value, [dtype], shape)
-    if not (value.flags.c_contiguous and value.flags.writeable):
-        raise ValueError("out must be writeable and C-contiguous, but got a view that is not")
+    if not value.flags.carray:
+        raise ValueError(
+            "out must be writeable, aligned and C-contiguous, but got a view that is not"
+        )
     if any(np.may_share_memory(value, other) for other in apart_from):
         raise ValueError(
             "out must be an array of its own, but got one that shares an input's memory"

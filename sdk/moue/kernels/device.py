@@ -36,11 +36,12 @@ def skip_sum(
     """Eq. 7 on every level at once: F = e0 + Σ a_i e_i; residuals of weight zero are not read.
 
     Args:
-        base: float16 [sum of sizes], the levels one after another.
+        base: float16 [sum of sizes], the levels one after another; at a multiple of 16 bytes, as
+            residual and out are.
         residual: float16 [n, sum of sizes].
         actions: float32 [frames, n].
         out: float16 [frames, size] for each level in turn.
-        sizes: features of each level, C·h·w.
+        sizes: features of each level, C·h·w, multiples of 8.
     """
     _core.device_skip_sum(
         base=base,
@@ -165,10 +166,9 @@ def preprocess(
     to_photo: ArrayLike,
     size: int,
     out: int,
-    half: bool,
     stream: int | None,
 ) -> None:
-    """The face square of uint8 [H, W, pixel] as [3, size, size] in [0, 1], float16 or float32."""
+    """The face square of uint8 [H, W, pixel] as float16 [3, size, size] in [0, 1]."""
     matrix = arguments.affine("to_photo", to_photo)
     _core.device_preprocess(
         photo=photo,
@@ -179,6 +179,27 @@ def preprocess(
         size=size,
         taps=arguments.taps(matrix, size),
         to_photo=matrix,
-        half=half,
         stream=stream,
+    )
+
+
+def dlpack(
+    address: int, shape: Sequence[int], kind: int, bits: int, place: tuple[int, int], owner: object
+) -> object:
+    """A capsule in DLPack's first form, of an array in C order.
+
+    Args:
+        kind, bits: of an item, the first in DLPack's codes.
+        place: the device's type in DLPack's codes, and its index.
+        owner: kept until whoever took the array is done with it, or the capsule goes untaken.
+    """
+    device, index = place
+    return _core.dlpack(
+        address=address,
+        shape=list(shape),
+        kind=kind,
+        bits=bits,
+        place=device,
+        index=index,
+        owner=owner,
     )

@@ -10,7 +10,7 @@ import importlib
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -23,6 +23,7 @@ HOW = "--device cpu works without a GPU"
 BLOCKING, UNTIMED = 1, 2  # flags of an event: who waits for it sleeps; it tells no time
 # By index: what is recorded on one stream of a device is lost when a thread waits for all of the device.
 _locks: dict[int, threading.RLock] = {}
+_collector = threading.Lock()  # who records has it: the switch is one for all devices
 
 
 class Device(Protocol):
@@ -204,22 +205,16 @@ class CudaDevice:
 
     def record(self, work: Callable[[], None]) -> Callable[[], None]:
         """Takes down, once, what `work` gives to the stream; the result gives all that at once."""
-        with _no_garbage_collected(), self._capturing() as graphs:
-            work()
-        (graph,) = graphs
-        replay = self._call("cudaGraphInstantiate", graph, 0)
-        self._call("cudaGraphDestroy", graph)
-        return Replay(self, replay)
-
-    @contextmanager
-    def _capturing(self) -> Iterator[list[Any]]:
         mode = self._cuda.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
-        graphs: list[Any] = []
-        self._call("cudaStreamBeginCapture", self.stream, mode)
-        try:
-            yield graphs
-        finally:  # a stream that is left capturing takes no other work
-            graphs.append(self._call("cudaStreamEndCapture", self.stream))
+        with ExitStack() as after:
+            with _no_garbage_collected():
+                self._call("cudaStreamBeginCapture", self.stream, mode)
+                try:
+                    work()
+                finally:  # a stream that is left capturing takes no other work
+                    graph = self._call("cudaStreamEndCapture", self.stream)
+                    after.callback(self._call, "cudaGraphDestroy", graph)
+            return Replay(self, self._call("cudaGraphInstantiate", graph, 0))
 
     def milliseconds(self, work: Callable[[], None]) -> float:
         """How long the device takes for what `work` gives to the stream."""
@@ -275,13 +270,14 @@ class Replay:
 @contextmanager
 def _no_garbage_collected() -> Iterator[None]:
     """Nothing that goes meanwhile gives memory back: a stream that is being recorded allows none."""
-    before = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if before:
-            gc.enable()
+    with _collector:
+        before = gc.isenabled()
+        gc.disable()
+        try:
+            yield
+        finally:
+            if before:
+                gc.enable()
 
 
 def enter_device(index: int) -> None:

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from moue.errors import UsageError
-from moue.runtimes.device import Device
+from moue.runtimes.device import Device, as_numpy
 
 CPU, CUDA = 1, 2  # DLPack's device types
 DEFAULT_STREAM = 1  # CUDA's number for it
@@ -36,16 +37,15 @@ class WithDLPack(Protocol):
     def __dlpack_device__(self) -> tuple[Any, Any]: ...
 
 
-class _Device(ctypes.Structure):
-    _fields_ = (("type", ctypes.c_int32), ("index", ctypes.c_int32))
-
-
 class _Tensor(ctypes.Structure):
+    """What a DLPack capsule points to begins with this."""
+
     _fields_ = (
         ("data", ctypes.c_void_p),
-        ("device", _Device),
+        ("place", ctypes.c_int32),
+        ("index", ctypes.c_int32),
         ("ndim", ctypes.c_int32),
-        ("code", ctypes.c_uint8),
+        ("kind", ctypes.c_uint8),
         ("bits", ctypes.c_uint8),
         ("lanes", ctypes.c_uint16),
         ("shape", ctypes.POINTER(ctypes.c_int64)),
@@ -54,42 +54,9 @@ class _Tensor(ctypes.Structure):
     )
 
 
-class _Managed(ctypes.Structure):
-    pass
-
-
-_Deleter = ctypes.CFUNCTYPE(None, ctypes.POINTER(_Managed))
-_Managed._fields_ = (("tensor", _Tensor), ("context", ctypes.c_void_p), ("deleter", _Deleter))
-
-_new_capsule = ctypes.PYFUNCTYPE(
-    ctypes.py_object, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p
-)(("PyCapsule_New", ctypes.pythonapi))
 _capsule_pointer = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(
     ("PyCapsule_GetPointer", ctypes.pythonapi)
 )
-_is_capsule = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_char_p)(
-    ("PyCapsule_IsValid", ctypes.pythonapi)
-)
-_pointer_of = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_char_p)(
-    ("PyCapsule_GetPointer", ctypes.pythonapi)
-)
-
-_handed_out: dict[int, tuple[Any, ...]] = {}  # what DLPack's consumers still hold, by its address
-
-
-def _release(managed: Any) -> None:
-    """What a consumer calls when it is done with a tensor."""
-    _handed_out.pop(ctypes.addressof(managed.contents), None)
-
-
-def _drop_unused(capsule: int) -> None:
-    """A capsule that goes without having been consumed frees its tensor itself."""
-    if _is_capsule(capsule, b"dltensor"):
-        _handed_out.pop(_pointer_of(capsule, b"dltensor"), None)
-
-
-_release_in_c = _Deleter(_release)
-_drop_unused_in_c = ctypes.PYFUNCTYPE(None, ctypes.c_void_p)(_drop_unused)
 
 
 class DeviceArray:
@@ -121,17 +88,20 @@ class DeviceArray:
     def __cuda_array_interface__(self) -> dict[str, Any]:
         if self.index is None:
             raise AttributeError("this array is in host memory")
-        return self._interface() | {"strides": None, "stream": None}
+        return {
+            "shape": self.shape,
+            "typestr": self.dtype.str,
+            "data": (self.address, False),
+            "version": 3,
+            "strides": None,
+            "stream": None,
+        }
 
-    @property
-    def __array_interface__(self) -> dict[str, Any]:
-        if self.index is not None:
-            raise AttributeError("this array is on a device; copy it with CuPy or torch")
-        return self._interface()
-
-    def _interface(self) -> dict[str, Any]:
-        data = (self.address, False)
-        return {"shape": self.shape, "typestr": self.dtype.str, "data": data, "version": 3}
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        if self.index is not None:  # without this NumPy would make an array of one object
+            raise TypeError("this array is on a device; copy it with CuPy or torch")
+        here = as_numpy(self.address, self.shape, self.dtype.str, self)
+        return here.astype(dtype or self.dtype, copy=bool(copy))
 
     def __dlpack_device__(self) -> tuple[int, int]:
         return (CPU, 0) if self.index is None else (CUDA, self.index)
@@ -147,23 +117,10 @@ class DeviceArray:
         """A capsule in DLPack's first form, which every consumer takes; of this memory, never a copy."""
         if copy or dl_device not in (None, self.__dlpack_device__()):
             raise BufferError("moue's frames are handed out as they are: take one, then copy it")
-        shape = (ctypes.c_int64 * len(self.shape))(*self.shape)
-        managed = _Managed()
-        managed.tensor = _Tensor(
-            self.address,
-            _Device(*self.__dlpack_device__()),
-            len(self.shape),
-            KINDS[self.dtype.kind],
-            8 * self.dtype.itemsize,
-            1,
-            ctypes.cast(shape, ctypes.POINTER(ctypes.c_int64)),
-            None,
-            0,
-        )
-        managed.deleter = _release_in_c
-        at = ctypes.addressof(managed)
-        _handed_out[at] = (managed, shape, self)
-        return _new_capsule(at, b"dltensor", ctypes.cast(_drop_unused_in_c, ctypes.c_void_p))
+        from moue.kernels.device import dlpack  # the extension, where there are such arrays
+
+        kind, bits = KINDS[self.dtype.kind], 8 * self.dtype.itemsize
+        return dlpack(self.address, self.shape, kind, bits, self.__dlpack_device__(), self)
 
 
 @dataclass(frozen=True)
@@ -223,6 +180,8 @@ def taken(name: str, value: Any, dtype: str, shape: Sequence[int | None], device
 
 def _from_interface(name: str, value: Any, device: Device) -> Given:
     interface = value.__cuda_array_interface__
+    if interface.get("mask") is not None:
+        raise UsageError(f"{name} must have no mask, but got one: fill it first")
     shape, dtype = tuple(interface["shape"]), np.dtype(interface["typestr"])
     _check_order(name, shape, interface.get("strides"), dtype.itemsize)
     # Before version 3 nothing is said of streams: it is then the default one's, if any's.
@@ -242,12 +201,12 @@ def _from_dlpack(name: str, value: Any, device: Device) -> Given:
     if index != device.index:
         raise UsageError(f"{name} is on cuda:{index}, but what takes it works on {device.name}")
     capsule = value.__dlpack__(stream=device.stream)
-    tensor = _Managed.from_address(_capsule_pointer(capsule, b"dltensor")).tensor
+    tensor = _Tensor.from_address(_capsule_pointer(capsule, b"dltensor"))
     shape = tuple(tensor.shape[: tensor.ndim])
     letters = {code: letter for letter, code in KINDS.items()}
-    if tensor.code not in letters or tensor.lanes != 1 or tensor.bits % 8:
+    if tensor.kind not in letters or tensor.lanes != 1 or tensor.bits % 8:
         raise UsageError(f"{name} holds a type that moue does not read")
-    dtype = np.dtype(f"{letters[tensor.code]}{tensor.bits // 8}")
+    dtype = np.dtype(f"{letters[tensor.kind]}{tensor.bits // 8}")
     strides = (
         [n * dtype.itemsize for n in tensor.strides[: tensor.ndim]] if tensor.strides else None
     )

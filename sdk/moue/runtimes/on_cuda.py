@@ -140,7 +140,6 @@ class CudaRuntime(Runtime):
                 to_photo=to_photo,
                 size=self.bundle.input_size,
                 out=self._encoder.room("photo", 1),
-                half=True,
                 stream=self._device.stream,
             )
             features = self._encoder.run({}, self.encoder_outputs, 1)

@@ -32,8 +32,9 @@ class TensorRt:
     @property
     def targets(self) -> tuple[str, ...]:
         """Compute capabilities it builds for without a GPU, as `86`; TensorRT itself has none."""
-        kinds = getattr(self.module, "ComputeCapability", None)
-        names = getattr(kinds, "__members__", {})
+        if self.flavour != "tensorrt_rtx":
+            return ()
+        names = self.module.ComputeCapability.__members__
         return tuple(sorted((n[2:] for n in names if n[2:].isdecimal()), key=int))
 
     def __str__(self) -> str:

@@ -20,7 +20,7 @@ stand_in(sys.argv[1])
 
 from moue import kernels  # noqa: E402 - with the module above
 from moue.kernels import arguments, device  # noqa: E402
-from tests.kernels.test_device import assert_sums, at, with_pixel  # noqa: E402
+from tests.kernels.test_device import ROUNDED, assert_sums, at, with_pixel  # noqa: E402
 from tests.kernels.test_kernels import maps_of, matrices  # noqa: E402
 
 drawn = settings(max_examples=12, deadline=None, derandomize=True, database=None)
@@ -42,14 +42,14 @@ def both(kernel, out, **arguments):
 @drawn
 @given(
     seeds,
-    st.lists(st.sampled_from([1, 7, 33, 128, 384, 512]), min_size=1, max_size=4),
+    st.lists(st.sampled_from([8, 56, 264, 128, 384, 512]), min_size=1, max_size=4),
     st.sampled_from([1, 31, 51, 70, 512]),
     st.integers(1, 6),
     st.sampled_from([0, 0.1, 0.5, 1]),
 )
-@example(np.random.default_rng(0), [128, 384, 512], 51, 1, 0.3)  # eight at a time, one frame
-@example(np.random.default_rng(0), [128, 384, 512], 51, 6, 0.3)  # and several
-@example(np.random.default_rng(0), [7, 33, 1], 70, 3, 0.5)  # one at a time
+@example(np.random.default_rng(0), [128, 384, 512], 51, 1, 0.3)
+@example(np.random.default_rng(0), [128, 384, 512], 51, 6, 0.3)
+@example(np.random.default_rng(0), [56, 264, 8], 70, 3, 0.5)
 @example(np.random.default_rng(0), [2048], 512, 1, 0.1)
 @example(np.random.default_rng(0), [16, 8], 33, 2, 0)
 def skip_sums(rng, sizes, n, frames, share) -> None:
@@ -84,23 +84,21 @@ def square(draw, height, width):
 @given(seeds, lengths, lengths, st.integers(1, 40), st.sampled_from([3, 4]), st.data())
 def crops(rng, height, width, size, pixel, data) -> None:
     photo = rng.integers(0, 256, (height, width, pixel), np.uint8)
-    half = data.draw(st.booleans())
     to_photo = square(data.draw, height, width)[0]
     out = both(
         device.preprocess,
-        np.empty((3, size, size), np.float16 if half else np.float32),
+        np.empty((3, size, size), np.float16),
         photo=at(photo),
         height=height,
         width=width,
         pixel=pixel,
         to_photo=to_photo,
         size=size,
-        half=half,
     )
     expected = np.empty((3, size, size), np.float32)
     taps = arguments.taps(to_photo, size)
     kernels.preprocess_reference(photo[..., :3].copy(), to_photo, taps, expected)
-    np.testing.assert_allclose(out, expected, rtol=0, atol=6e-4 if half else 1e-5)
+    np.testing.assert_allclose(out, expected, **ROUNDED)
 
 
 @drawn
