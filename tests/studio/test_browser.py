@@ -148,8 +148,9 @@ def test_a_frame_that_is_held_is_what_is_saved_and_copied(page):
 
 def test_a_photo_whose_second_face_moves_leaves_the_choice_to_the_next(page, studio, key):
     studio.stage.sitters[key].face = "2"
-    page.value("location.reload()")
-    page.wait_until("typeof shown !== 'undefined' && shown?.face === '2' && drawn > 0")
+    page.value(
+        "call('/api/model').then(a => a.json()).then(m => show((portraits = m.portraits)[0]))"
+    )
     assert page.value("$('which').value") == "2"
     page.value(
         "fetch(`/api/portraits/${shown.id}/frame`).then(a => a.blob())"
