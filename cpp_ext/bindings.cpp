@@ -270,8 +270,7 @@ void device_compose(Address flow, Address mask, Address light, Address place, Ad
 }
 
 void device_preprocess(Address photo, Address out, int64_t height, int64_t width, int64_t pixel,
-                       int64_t size, int64_t taps, const Array<double>& to_photo,
-                       Stream stream) {
+                       int64_t size, int64_t taps, const Array<double>& to_photo, Stream stream) {
   expect("to_photo", to_photo, {2, 3});
   moue::Preprocess p = {};
   p.out = address<moue::Half>("out", out);
