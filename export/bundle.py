@@ -3,8 +3,8 @@
     python -m export.bundle --checkpoint runs/edge/checkpoint.pt -o sdk/moue/models/edge
 
 prints, for each step from the trained network to the shipped files, the largest difference of a
-frame in 8-bit levels; above two nothing is written. `--carry eyeLookUp=1.6` carries an action further than it was learned: a
-network falls a little short of what its teacher does within small parts of a face.
+frame in 8-bit levels; above two nothing is written. `--carry eyeLookUp=1.6` carries an action further
+than it was learned: a network falls a little short of what its teacher does within small parts of a face.
 """
 
 from __future__ import annotations
